@@ -1,0 +1,3 @@
+//! The resources of group `vipkeeper.dev/v1alpha1`, and the few kinds of Kubernetes that we read.
+
+pub mod kind;

@@ -1,0 +1,14 @@
+//! vipkeeper keeps virtual IP addresses alive: one node of a segment answers for an address, and when it dies another
+//! does, never two for longer than a stated bound.
+//!
+//! Imports go one way (tests/architecture.rs holds us to it): `cli` → roles (`agent`, `controller`, …) → adapters
+//! (`store`, `netlink`, `packet`, `http`, …) → `api`, `wire`, `core`. What decides lives in [`core`]; the rest is thin.
+
+pub mod api;
+pub mod cli;
+pub mod core;
+pub mod http;
+pub mod logging;
+pub mod metrics;
+pub mod store;
+pub mod wire;

@@ -6,4 +6,7 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::wildcard_enum_match_arm, clippy::too_many_lines)]
 
 pub mod net;
+pub mod placement;
+pub mod segment;
+pub mod selector;
 pub mod time;

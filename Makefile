@@ -20,3 +20,6 @@ check: ## formatting and lints
 test: tools check ## all tests (as root: they make network namespaces)
 	cargo build --release
 	cargo test
+
+bench: ## figures of every area beside their baselines (benches/results); BENCH=toolbox for one area
+	cargo bench $(if $(BENCH),--bench $(BENCH))

@@ -11,3 +11,4 @@ pub mod placement;
 pub mod segment;
 pub mod selector;
 pub mod time;
+pub mod view;

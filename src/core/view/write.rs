@@ -1,0 +1,219 @@
+//! Patches that say who has an address.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::members::{json, test_up};
+use super::{After, Assignment, Fence, Patch, Right, State, View, ViewError};
+
+/// One address to be given out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The VirtualIP's uid.
+    pub uid: String,
+    /// The VirtualIP, `namespace/name`.
+    pub name: String,
+    /// Who gets it.
+    pub to: Right,
+}
+
+impl View {
+    /// Gives addresses that nobody has to members, in one patch: a first grant, or one of an entry without holder,
+    /// whose `after` is kept.
+    ///
+    /// # Errors
+    /// A member is not up, or an address has a holder.
+    pub fn grant(&self, grants: &[Grant]) -> Result<Patch, ViewError> {
+        let mut patch = Patch::default();
+        self.name_all(grants.iter().map(|grant| &grant.to), &mut patch)?;
+        // The absence of an entry cannot be tested: every first grant raises the counter, hence two of them exclude
+        // each other.
+        if grants.iter().any(|grant| !self.assign.contains_key(&grant.uid)) {
+            patch.test(&["counter"], self.counter);
+            patch.replace(&["counter"], self.counter + 1);
+        }
+        for Grant { uid, name, to } in grants {
+            let old = self.assign.get(uid);
+            if let Some(entry) = old {
+                if entry.holder.is_some() {
+                    return Err(ViewError::HeldBy { uid: uid.clone(), holder: entry.holder.clone() });
+                }
+                patch.test(&["assign", uid], json(entry));
+            }
+            let entry = Assignment {
+                name: name.clone(),
+                holder: Some(to.clone()),
+                after: old.map(|entry| entry.after.clone()).unwrap_or_default(),
+                releasing: old.is_some_and(|entry| entry.releasing),
+            };
+            patch.add(&["assign", uid], json(&entry));
+        }
+        Ok(patch)
+    }
+
+    /// Moves an address from its holder, which is up, to another member: agreed, hence nothing is lost.
+    ///
+    /// # Errors
+    /// Either is not up, or `from` is not the holder, or would succeed itself.
+    pub fn move_to(&self, uid: &str, from: &Right, to: &Right) -> Result<Patch, ViewError> {
+        if from.node == to.node {
+            return Err(ViewError::OwnSuccessor(from.clone()));
+        }
+        let mut entry = self.entry_of(uid, from)?.clone();
+        let mut patch = Patch::default();
+        self.name_all([from, to].into_iter(), &mut patch)?;
+        // Who gets it back need not wait for itself: it shuts and opens its own gate.
+        entry.after.remove(to);
+        entry.after.insert(from.clone(), After::Moved);
+        entry.holder = Some(to.clone());
+        patch.replace(&["assign", uid], json(&entry));
+        Ok(patch)
+    }
+
+    /// Takes a member's epoch and moves all that it has, in one patch.
+    ///
+    /// `successors` says who gets what; an address that it does not mention is left without holder.
+    ///
+    /// # Errors
+    /// The victim, the fencer or a successor is not up; a successor is the victim.
+    pub fn fence(&self, victim: &Right, by: &Right, successors: &BTreeMap<String, Right>) -> Result<Patch, ViewError> {
+        let member = self.up(victim)?;
+        if let Some(own) = successors.values().find(|right| right.node == victim.node) {
+            return Err(ViewError::OwnSuccessor(own.clone()));
+        }
+        let mut patch = Patch::default();
+        self.name(victim, &mut patch)?;
+        patch.test(&["members", &victim.node, "modeSeq"], member.mode_seq);
+        self.up(by)?;
+        test_up(&mut patch, by);
+        self.name_all(self.held_by(victim).filter_map(|(uid, _)| successors.get(uid)), &mut patch)?;
+        patch.replace(&["members", &victim.node, "state"], json(&State::Fenced));
+        patch.add(&["fences", &victim.to_string()], json(&Fence { by: by.clone(), mode: member.mode }));
+        for (uid, entry) in self.held_by(victim) {
+            let mut entry = entry.clone();
+            entry.holder = successors.get(uid).cloned();
+            entry.after.insert(victim.clone(), After::Fenced);
+            patch.replace(&["assign", uid], json(&entry));
+        }
+        Ok(patch)
+    }
+
+    /// The holder of addresses takes from their `after` the rights that are closed, of all of them in one patch, and
+    /// drops the fences that nothing names any more. `closed` is what it knows to be closed, by assignment.
+    ///
+    /// # Errors
+    /// The holder is not up, or does not hold one of them.
+    pub fn trim(&self, holder: &Right, closed: &BTreeMap<String, BTreeSet<Right>>) -> Result<Patch, ViewError> {
+        let mut patch = Patch::default();
+        self.name(holder, &mut patch)?;
+        for (uid, rights) in closed {
+            let mut entry = self.entry_of(uid, holder)?.clone();
+            entry.after.retain(|former, _| !rights.contains(former));
+            patch.replace(&["assign", uid], json(&entry));
+        }
+        let none = BTreeSet::new();
+        for right in self.fences.keys() {
+            let named = self.assign.iter().any(|(uid, entry)| {
+                entry.after.contains_key(right) && !closed.get(uid).unwrap_or(&none).contains(right)
+            });
+            if !named {
+                patch.remove(&["fences", &right.to_string()]);
+            }
+        }
+        Ok(patch)
+    }
+
+    /// Takes closed rights from the `after` of an address that nobody has.
+    ///
+    /// # Errors
+    /// It has a holder.
+    pub fn trim_unheld(&self, uid: &str, closed: &BTreeSet<Right>) -> Result<Patch, ViewError> {
+        let old = self.unheld(uid)?;
+        let mut entry = old.clone();
+        entry.after.retain(|former, _| !closed.contains(former));
+        let mut patch = Patch::default();
+        patch.test(&["assign", uid], json(old));
+        patch.replace(&["assign", uid], json(&entry));
+        Ok(patch)
+    }
+
+    /// Drops the record of a fence that no assignment waits for.
+    ///
+    /// # Errors
+    /// An assignment does.
+    pub fn drop_fence(&self, right: &Right) -> Result<Patch, ViewError> {
+        if let Some((uid, entry)) = self.assign.iter().find(|(_, entry)| entry.after.contains_key(right)) {
+            return Err(ViewError::NotClosed { uid: uid.clone(), after: entry.after.keys().cloned().collect() });
+        }
+        let mut patch = Patch::default();
+        patch.remove(&["fences", &right.to_string()]);
+        Ok(patch)
+    }
+
+    /// Says that an address is being deleted: its holder gives it up and removes the entry.
+    ///
+    /// # Errors
+    /// No such assignment, or its holder is not up.
+    pub fn release(&self, uid: &str) -> Result<Patch, ViewError> {
+        let old = self.entry(uid)?;
+        let mut patch = Patch::default();
+        match &old.holder {
+            Some(holder) => self.name(holder, &mut patch)?,
+            None => patch.test(&["assign", uid], json(old)),
+        }
+        let mut entry = old.clone();
+        entry.releasing = true;
+        patch.replace(&["assign", uid], json(&entry));
+        Ok(patch)
+    }
+
+    /// Removes an assignment whose last right is closed, after which the address is free: `holder`, whose gate has
+    /// shut for it, or none. `closed` is what is known to be closed of its `after`.
+    ///
+    /// # Errors
+    /// Another holds it, or something of its `after` is not closed.
+    pub fn remove(&self, uid: &str, holder: Option<&Right>, closed: &BTreeSet<Right>) -> Result<Patch, ViewError> {
+        let mut patch = Patch::default();
+        let entry = match holder {
+            Some(holder) => {
+                self.name(holder, &mut patch)?;
+                self.entry_of(uid, holder)?
+            }
+            None => self.unheld(uid)?,
+        };
+        let after: Vec<Right> = entry.after.keys().filter(|right| !closed.contains(right)).cloned().collect();
+        if !after.is_empty() {
+            return Err(ViewError::NotClosed { uid: uid.to_owned(), after });
+        }
+        if holder.is_none() {
+            patch.test(&["assign", uid], json(entry));
+        }
+        patch.remove(&["assign", uid]);
+        Ok(patch)
+    }
+
+    fn entry(&self, uid: &str) -> Result<&Assignment, ViewError> {
+        self.assign.get(uid).ok_or_else(|| ViewError::NoAssignment(uid.to_owned()))
+    }
+
+    fn entry_of(&self, uid: &str, holder: &Right) -> Result<&Assignment, ViewError> {
+        let entry = self.entry(uid)?;
+        if entry.holder.as_ref() == Some(holder) {
+            Ok(entry)
+        } else {
+            Err(ViewError::HeldBy { uid: uid.to_owned(), holder: entry.holder.clone() })
+        }
+    }
+
+    fn unheld(&self, uid: &str) -> Result<&Assignment, ViewError> {
+        let entry = self.entry(uid)?;
+        match &entry.holder {
+            None => Ok(entry),
+            holder @ Some(_) => Err(ViewError::HeldBy { uid: uid.to_owned(), holder: holder.clone() }),
+        }
+    }
+
+    /// Names each right once.
+    fn name_all<'a>(&self, rights: impl Iterator<Item = &'a Right>, patch: &mut Patch) -> Result<(), ViewError> {
+        rights.collect::<BTreeSet<_>>().into_iter().try_for_each(|right| self.name(right, patch))
+    }
+}

@@ -8,6 +8,7 @@
 pub mod interface;
 pub mod ip;
 pub mod keeper;
+pub mod membership;
 pub mod net;
 pub mod placement;
 pub mod plan;

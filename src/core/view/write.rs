@@ -191,6 +191,21 @@ impl View {
         Ok(patch)
     }
 
+    /// Removes assignments whose last rights are closed, all in one patch: those of `holder`, which no longer has them
+    /// and knows that whatever was in their `after` is closed.
+    ///
+    /// # Errors
+    /// The holder is not up, or another holds one of them.
+    pub fn remove_all(&self, uids: &[&str], holder: &Right) -> Result<Patch, ViewError> {
+        let mut patch = Patch::default();
+        self.name(holder, &mut patch)?;
+        for uid in uids {
+            self.entry_of(uid, holder)?;
+            patch.remove(&["assign", uid]);
+        }
+        Ok(patch)
+    }
+
     fn entry(&self, uid: &str) -> Result<&Assignment, ViewError> {
         self.assign.get(uid).ok_or_else(|| ViewError::NoAssignment(uid.to_owned()))
     }

@@ -2,3 +2,6 @@
 //!
 //! Each file draws its header above its struct and names the RFC section. Parsing never panics: whatever is not that
 //! format is an error value. Nothing here does IO or decides anything.
+
+pub mod legacy_ping;
+pub mod stamp;

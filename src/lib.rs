@@ -10,5 +10,6 @@ pub mod core;
 pub mod http;
 pub mod logging;
 pub mod metrics;
+pub mod netlink;
 pub mod store;
 pub mod wire;

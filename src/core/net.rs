@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 /// The `IFA_PROTO` of addresses that the agent holds (kernel 5.18 and newer; see `ip-address(8)`, `proto`).
@@ -53,7 +54,7 @@ impl FromStr for Mac {
         for octet in &mut octets {
             *octet = parts
                 .next()
-                .filter(|part| part.len() == 2)
+                .filter(|part| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit()))
                 .and_then(|part| u8::from_str_radix(part, 16).ok())
                 .ok_or_else(|| MacError(text.to_owned()))?;
         }
@@ -120,6 +121,104 @@ impl Address {
     pub fn is_ours(&self) -> bool {
         self.protocol == Some(PROTO_AGENT)
     }
+
+    /// Whether it is as `spec` wants it, but for the time that is left of its lifetime.
+    #[must_use]
+    pub fn satisfies(&self, spec: &AddressSpec) -> bool {
+        let limited = matches!(spec.lifetime, Lifetime::Limited { .. });
+        let deprecated = matches!(spec.lifetime, Lifetime::Limited { deprecated: true, .. }) && self.ip.is_ipv6();
+        (self.link, self.ip, self.prefix, self.protocol) == (spec.link, spec.ip, spec.prefix, Some(spec.protocol))
+            && self.valid.is_some() == limited
+            && self.deprecated == deprecated
+            && !self.tentative
+    }
+}
+
+/// How long an address stays if the agent that refreshes it is gone: the janitor, not the fence.
+pub const JANITOR: Duration = Duration::from_secs(300);
+
+/// How often the lifetimes of held addresses are refreshed.
+pub const REFRESH: Duration = Duration::from_secs(100);
+
+/// Up to how many IPv6 addresses of one node are installed with a lifetime and deprecated at once. Each such install
+/// costs the kernel time in proportion to the addresses that are there (1,000 take 1.2 to 7 s, 100 about 30 ms), so
+/// beyond this number an address is installed for ever first and given its lifetime later, a few a second.
+pub const LIMITED_IPV6: usize = 100;
+
+/// How long an address shall stay in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lifetime {
+    /// Until somebody removes it.
+    Forever,
+    /// Until it was not refreshed for `valid` (whole seconds, at least one; the kernel is up to 1.2 s late).
+    Limited {
+        /// Time from now.
+        valid: Duration,
+        /// IPv6 only: the node does not choose it as the source of what it sends (preferred lifetime zero).
+        deprecated: bool,
+    },
+}
+
+impl Lifetime {
+    /// The lifetime to install `ip` with on a node that already holds `held_ipv6` virtual IPv6 addresses.
+    #[must_use]
+    pub fn at_install(ip: IpAddr, held_ipv6: usize) -> Self {
+        if ip.is_ipv6() && held_ipv6 >= LIMITED_IPV6 { Self::Forever } else { Self::held(ip) }
+    }
+
+    /// The lifetime that a held address has after every refresh.
+    #[must_use]
+    pub fn held(ip: IpAddr) -> Self {
+        Self::Limited { valid: JANITOR, deprecated: ip.is_ipv6() }
+    }
+}
+
+/// An address as it shall be on a link. It is always added without a route for its prefix (`noprefixroute`) and, for
+/// IPv6, without duplicate address detection (`nodad`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressSpec {
+    /// The link's index.
+    pub link: u32,
+    /// The address.
+    pub ip: IpAddr,
+    /// Its prefix length in bits.
+    pub prefix: u8,
+    /// The mark to put on it (`IFA_PROTO`), which is also the mark an address that is there already must have.
+    pub protocol: u8,
+    /// How long it shall stay.
+    pub lifetime: Lifetime,
+}
+
+impl AddressSpec {
+    /// A virtual address: a /32 or /128, so that no other address of the link depends on it.
+    #[must_use]
+    pub fn virtual_ip(link: u32, ip: IpAddr, protocol: u8, lifetime: Lifetime) -> Self {
+        Self { link, ip, prefix: if ip.is_ipv4() { 32 } else { 128 }, protocol, lifetime }
+    }
+}
+
+/// A route of the main table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The index of the link it leaves by.
+    pub link: u32,
+    /// Where it leads; prefix length 0 is the default route.
+    pub destination: IpNetwork,
+    /// The next hop, if it is not the destination itself.
+    pub gateway: Option<IpAddr>,
+    /// The smaller wins.
+    pub metric: u32,
+}
+
+/// A neighbour whose Ethernet address the kernel knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// The link's index.
+    pub link: u32,
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its Ethernet address.
+    pub mac: Mac,
 }
 
 #[cfg(test)]
@@ -131,9 +230,15 @@ mod tests {
         let mac = Mac([2, 0, 0xab, 0, 0, 1]);
         assert_eq!(mac.to_string(), "02:00:ab:00:00:01");
         assert_eq!(mac.to_string().parse(), Ok(mac));
-        for wrong in
-            ["", "02:00:ab:00:00", "02:00:ab:00:00:01:02", "2:00:ab:00:00:01", "02-00-ab-00-00-01", "zz:00:ab:00:00:01"]
-        {
+        for wrong in [
+            "",
+            "02:00:ab:00:00",
+            "02:00:ab:00:00:01:02",
+            "2:00:ab:00:00:01",
+            "02-00-ab-00-00-01",
+            "zz:00:ab:00:00:01",
+            "+1:00:ab:00:00:01",
+        ] {
             assert_eq!(wrong.parse::<Mac>(), Err(MacError(wrong.to_owned())));
         }
     }

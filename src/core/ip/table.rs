@@ -1,0 +1,234 @@
+//! Which networks contain an address, each with a value: the longest, and all of them.
+//!
+//! The prefixes are flattened once into consecutive ranges, each owned by the longest prefix over it, and every prefix
+//! knows the next shorter one around it. A look-up is a binary search, and a walk upwards if all are wanted. A table does
+//! not change: build a new one and swap it.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use super::IpError;
+use super::prefix::{bounds, masked};
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+
+/// A prefix and what was said of it.
+#[derive(Debug, Clone)]
+pub struct Entry<T> {
+    /// The prefix, without host bits.
+    pub prefix: IpNetwork,
+    /// Its value.
+    pub value: T,
+    parent: u32,
+}
+
+/// Prefixes with values; see the module.
+#[derive(Debug, Clone)]
+pub struct Table<T> {
+    entries: Vec<Entry<T>>,
+    v4: Flat<u32>,
+    v6: Flat<u128>,
+}
+
+/// Ranges that follow each other without a gap: where each begins and who owns it.
+#[derive(Debug, Clone)]
+struct Flat<N> {
+    starts: Vec<N>,
+    owners: Vec<u32>,
+}
+
+impl<N: Copy + Ord> Flat<N> {
+    const fn new() -> Self {
+        Self { starts: Vec::new(), owners: Vec::new() }
+    }
+
+    /// The range from `start` on belongs to `owner`; starts never go downwards, and the last word on one counts.
+    fn begin(&mut self, start: N, owner: u32) {
+        if self.starts.last() == Some(&start) {
+            self.starts.pop();
+            self.owners.pop();
+        }
+        if self.owners.last() != Some(&owner) {
+            self.starts.push(start);
+            self.owners.push(owner);
+        }
+    }
+
+    fn owner(&self, number: N) -> u32 {
+        let after = self.starts.partition_point(|start| *start <= number);
+        after.checked_sub(1).and_then(|at| self.owners.get(at)).copied().unwrap_or(NONE)
+    }
+}
+
+impl<T> Table<T> {
+    /// Builds a table. Of prefixes that are the same without their host bits the last one counts.
+    ///
+    /// # Errors
+    /// [`IpError::TooMany`] from 2³² − 1 prefixes on.
+    pub fn new(prefixes: impl IntoIterator<Item = (IpNetwork, T)>) -> Result<Self, IpError> {
+        let mut entries: Vec<Entry<T>> =
+            prefixes.into_iter().map(|(prefix, value)| Entry { prefix: masked(prefix), value, parent: NONE }).collect();
+        // The sort is stable and the later of two equals must win: turn round, sort, keep the first.
+        entries.reverse();
+        entries.sort_by_key(|entry| (entry.prefix.ip(), entry.prefix.prefix()));
+        entries.dedup_by(|later, kept| later.prefix == kept.prefix);
+        if u32::try_from(entries.len()).map_or(true, |count| count == NONE) {
+            return Err(IpError::TooMany);
+        }
+        let mut table = Self { entries, v4: Flat::new(), v6: Flat::new() };
+        table.flatten();
+        Ok(table)
+    }
+
+    fn flatten(&mut self) {
+        // The prefixes that are open where the sweep stands, the longest last: number and highest address.
+        let mut open: Vec<(u32, bool, u128)> = Vec::new();
+        for (at, id) in (0..self.entries.len()).zip(0_u32..) {
+            let Some(entry) = self.entries.get(at) else { continue };
+            let v4 = entry.prefix.is_ipv4();
+            let (first, last) = bounds(entry.prefix);
+            while let Some((_, family, end)) = open.pop_if(|(_, family, end)| *family != v4 || *end < first) {
+                self.close(family, end, &open);
+            }
+            let parent = open.last().map_or(NONE, |(parent, _, _)| *parent);
+            if let Some(entry) = self.entries.get_mut(at) {
+                entry.parent = parent;
+            }
+            self.begin(v4, first, id);
+            open.push((id, v4, last));
+        }
+        while let Some((_, v4, end)) = open.pop() {
+            self.close(v4, end, &open);
+        }
+    }
+
+    /// What follows a prefix that ends belongs to the one around it.
+    fn close(&mut self, v4: bool, end: u128, open: &[(u32, bool, u128)]) {
+        let owner = open.last().map_or(NONE, |(id, _, _)| *id);
+        if let Some(start) = end.checked_add(1) {
+            self.begin(v4, start, owner);
+        }
+    }
+
+    fn begin(&mut self, v4: bool, start: u128, owner: u32) {
+        if !v4 {
+            self.v6.begin(start, owner);
+        } else if let Ok(start) = u32::try_from(start) {
+            self.v4.begin(start, owner);
+        }
+    }
+
+    /// The longest prefix that contains the address.
+    #[must_use]
+    pub fn longest(&self, address: IpAddr) -> Option<&Entry<T>> {
+        let owner = match address {
+            IpAddr::V4(v4) => self.v4.owner(v4.to_bits()),
+            IpAddr::V6(v6) => self.v6.owner(v6.to_bits()),
+        };
+        self.entry(owner)
+    }
+
+    /// All prefixes that contain the address, the longest first.
+    pub fn containing(&self, address: IpAddr) -> impl Iterator<Item = &Entry<T>> {
+        std::iter::successors(self.longest(address), |entry| self.entry(entry.parent))
+    }
+
+    /// Whether any prefix contains the address.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.longest(address).is_some()
+    }
+
+    /// All entries, by address and then by length.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry<T>] {
+        &self.entries
+    }
+
+    fn entry(&self, id: u32) -> Option<&Entry<T>> {
+        self.entries.get(usize::try_from(id).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::ip::number::Family;
+    use proptest::prelude::*;
+
+    fn net(text: &str) -> IpNetwork {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn all_networks_around_an_address_are_found_and_twins_once() {
+        let table = Table::new(
+            [
+                "100.64.0.0/16",
+                "127.0.0.0/8",
+                "172.16.0.0/16",
+                "192.0.2.0/24",
+                "192.0.2.0/24",
+                "192.0.2.0/25",
+                "192.0.2.127/25",
+            ]
+            .into_iter()
+            .enumerate()
+            .map(|(at, prefix)| (net(prefix), at)),
+        )
+        .unwrap();
+        let found: Vec<_> =
+            table.containing("192.0.2.18".parse().unwrap()).map(|e| (e.prefix.to_string(), e.value)).collect();
+        assert_eq!(found, [("192.0.2.0/25".to_owned(), 6), ("192.0.2.0/24".to_owned(), 4)]);
+        assert!(table.contains("127.0.0.1".parse().unwrap()));
+        assert!(!table.contains("::ffff:127.0.0.1".parse().unwrap()));
+        assert_eq!(table.entries().len(), 5);
+    }
+
+    #[test]
+    fn the_ends_of_both_families_belong_to_whoever_is_there() {
+        let all = ["0.0.0.0/0", "255.255.255.255/32", "::/0", "ffff::/16", "::/128"];
+        let table = Table::new(all.map(|prefix| (net(prefix), ()))).unwrap();
+        let longest = |address: &str| table.longest(address.parse().unwrap()).unwrap().prefix.to_string();
+        for (address, prefix) in [
+            ("0.0.0.0", "0.0.0.0/0"),
+            ("255.255.255.255", "255.255.255.255/32"),
+            ("255.255.255.254", "0.0.0.0/0"),
+            ("::", "::/128"),
+            ("::1", "::/0"),
+            ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "ffff::/16"),
+        ] {
+            assert_eq!(longest(address), prefix, "{address}");
+        }
+        let none = Table::<()>::new([]).unwrap();
+        assert!(none.longest("0.0.0.0".parse().unwrap()).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_says_what_a_scan_of_the_list_says(
+            list in proptest::collection::vec((any::<u8>(), 0_u8..=8, any::<bool>()), 0..40),
+            addresses in proptest::collection::vec((any::<u8>(), any::<bool>()), 1..40),
+        ) {
+            // Only the highest octet varies, so that prefixes nest and meet often.
+            let address = |octet: u8, v4: bool| {
+                let family = if v4 { Family::V4 } else { Family::V6 };
+                family.address(u128::from(octet) << (family.bits() - 8)).unwrap()
+            };
+            let prefixes: Vec<_> = list.into_iter()
+                .map(|(octet, length, v4)| IpNetwork::new(address(octet, v4), length).unwrap()).collect();
+            let table = Table::new(prefixes.iter().copied().zip(0..)).unwrap();
+            for (octet, v4) in addresses {
+                let address = address(octet, v4);
+                let mut scan: Vec<_> = prefixes.iter().map(|p| masked(*p)).zip(0..).filter(|(p, _)| p.contains(address)).collect();
+                scan.reverse();
+                scan.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.prefix()));
+                scan.dedup_by_key(|(prefix, _)| *prefix);
+                let found: Vec<_> = table.containing(address).map(|entry| (entry.prefix, entry.value)).collect();
+                prop_assert_eq!(found, scan);
+            }
+        }
+    }
+}

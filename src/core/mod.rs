@@ -7,6 +7,7 @@
 
 pub mod interface;
 pub mod ip;
+pub mod ipam;
 pub mod keeper;
 pub mod membership;
 pub mod net;

@@ -5,23 +5,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use serde::{Deserialize, Serialize};
 
-use super::net::Link;
+use super::net::{Link, Route};
 use super::plan::{Observed, host_prefix};
-
-/// A default route of the node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Route {
-    /// The link's index.
-    pub link: u32,
-    /// The next hop; `None` if the link itself is the route.
-    pub gateway: Option<IpAddr>,
-    /// Whether it is an IPv4 route.
-    pub ipv4: bool,
-    /// Its metric; the lowest wins.
-    pub metric: u32,
-}
 
 /// Why no link fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +68,8 @@ pub fn select(
         .min();
     let by_route = routes
         .iter()
-        .filter(|route| route.ipv4 == ip.is_ipv4() && matching.contains_key(&route.link))
+        .filter(|route| route.destination.prefix() == 0 && route.destination.is_ipv4() == ip.is_ipv4())
+        .filter(|route| matching.contains_key(&route.link))
         .map(|route| (route.metric, route.link))
         .min();
     let by_name = wanted.and_then(|_| matching.keys().map(|&index| (dead(index), index)).min());
@@ -175,7 +162,7 @@ mod tests {
             address("203.0.113.1/24", 4),
         ];
         let observed = addresses.into_iter().map(|a| (place(&a), a)).collect();
-        (links, observed, vec![Route { link: 4, gateway: None, ipv4: true, metric: 0 }])
+        (links, observed, vec![Route { link: 4, destination: "0.0.0.0/0".parse().unwrap(), gateway: None, metric: 0 }])
     }
 
     fn chosen(wanted: Option<&str>, ip: &str) -> Result<u32, NoLink> {

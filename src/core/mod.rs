@@ -14,6 +14,7 @@ pub mod net;
 pub mod placement;
 pub mod plan;
 pub mod segment;
+pub mod segments;
 pub mod selector;
 pub mod time;
 pub mod view;

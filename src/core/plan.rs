@@ -6,17 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::net::Address;
-
-/// How long an address of ours stays if nobody refreshes it: a janitor, not a fence, for the kernel is up to 1.2 s late.
-pub const VALID: Duration = Duration::from_secs(300);
-
-/// How often the lifetime of a held address is renewed.
-pub const REFRESH: Duration = Duration::from_secs(100);
+use super::net::{Address, JANITOR, REFRESH};
 
 /// One change of one address on one link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -123,12 +116,13 @@ pub fn plan_one(ip: IpAddr, wanted: Option<u32>, observed: &Observed, plan: &mut
 }
 
 fn needs_refresh(address: &Address) -> bool {
-    address.valid.is_some_and(|left| left <= VALID - REFRESH)
+    address.valid.is_some_and(|left| left <= JANITOR - REFRESH)
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::time::Duration;
 
     use proptest::prelude::*;
 
@@ -165,7 +159,7 @@ mod tests {
                         ip,
                         prefix: host_prefix(ip),
                         protocol: Some(PROTO_AGENT),
-                        valid: Some(VALID),
+                        valid: Some(JANITOR),
                         deprecated: false,
                         tentative: false,
                     };

@@ -14,9 +14,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::state::{Holding, Waiting};
-use super::interface::{self, Route};
-use super::net::{Address, Link, Mac};
-use super::plan::{self, Observed, REFRESH, Step, host_prefix};
+use super::interface;
+use super::net::{Address, Link, Mac, REFRESH, Route};
+use super::plan::{self, Observed, Step, host_prefix};
 use super::time::Time;
 
 /// How long a foreign answer to the probe before the first installation keeps us from installing. A probe is a hint:

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, Entry, Keeper, ProbeState, Vip, interface};
-use crate::core::net::{Address, Mac, PROTO_AGENT};
-use crate::core::plan::{self, Plan, VALID, host_prefix};
+use crate::core::net::{Address, JANITOR, Mac, PROTO_AGENT};
+use crate::core::plan::{self, Plan, host_prefix};
 
 /// What has become of a VIP that this node may hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ pub(super) const fn ours(ip: IpAddr, link: u32) -> Address {
         ip,
         prefix: host_prefix(ip),
         protocol: Some(PROTO_AGENT),
-        valid: Some(VALID),
+        valid: Some(JANITOR),
         deprecated: ip.is_ipv6(),
         tentative: false,
     }

@@ -26,6 +26,10 @@ const IO_CRATES: &[(&str, &[&str])] = &[
     ("kube::client", &["store/k8s"]),
     ("kube::runtime", &["store/k8s"]),
     ("prometheus", &["metrics"]),
+    ("hyper", &["http", "upstream"]),
+    ("hyper_util", &["http", "upstream"]),
+    ("tokio_rustls", &["upstream"]),
+    ("maxminddb", &["upstream"]),
 ];
 
 /// Modules that may hold unsafe code: raw sockets and system calls that nothing safe offers.

@@ -9,6 +9,7 @@ pub mod interface;
 pub mod ip;
 pub mod ipam;
 pub mod keeper;
+pub mod lookup;
 pub mod membership;
 pub mod net;
 pub mod placement;

@@ -2,24 +2,35 @@
 //!
 //! A role sees only [`Request`], [`Response`] and [`Handler`], so that warp stays in this module.
 
+mod body;
+mod connections;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::net::TcpListener;
 use warp::Filter;
-use warp::hyper::body::Bytes;
 
 /// The largest body that a request may have, in bytes.
-pub const MAX_BODY: u64 = 1 << 20;
+pub const MAX_BODY: usize = 1 << 20;
+/// The most connections that are open at a time; more wait in the kernel's queue.
+pub const MAX_CONNECTIONS: usize = 1024;
+/// How long a client may take to send a request's header, or nothing at all; its connection is closed then.
+pub const HEADER_TIME: Duration = Duration::from_secs(30);
+/// How long a client may take to send a request's body.
+pub const BODY_TIME: Duration = Duration::from_secs(10);
+/// How long requests under way may take to end after a shutdown began.
+pub const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 /// A request as a role sees it.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// `GET`, `POST`, …, in upper case.
+    /// `GET`, `POST`, …, in upper case; a `HEAD` is told as `GET`.
     pub method: String,
     /// The path, still percent-encoded, from its `/`.
     pub path: String,
@@ -57,6 +68,14 @@ impl Response {
     #[must_use]
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
         Self { content_type: "application/json", ..Self::text(status, body.to_string()) }
+    }
+
+    /// 405, with the methods that the path has, comma-separated.
+    #[must_use]
+    pub fn method_not_allowed(allowed: &'static str) -> Self {
+        let mut response = Self::text(405, format!("method not allowed; this path has {allowed}\n"));
+        response.headers.push(("allow", allowed.to_owned()));
+        response
     }
 }
 
@@ -109,7 +128,10 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Serves until `shutdown` is done and the requests under way are answered.
+    /// Serves until `shutdown` is done and the requests under way are answered, at most [`DRAIN_TIME`] longer.
+    ///
+    /// `HEAD` reaches a handler as `GET`; the body of its answer is not sent. A body that is too long or too slow is
+    /// answered here with 413 or 408.
     pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) {
         let server = Arc::new(self);
         let routes = warp::any()
@@ -117,37 +139,39 @@ impl Server {
             .and(warp::path::full())
             .and(warp::query::raw().or(warp::any().map(String::new)).unify())
             .and(warp::header::headers_cloned())
-            .and(
-                warp::body::content_length_limit(MAX_BODY)
-                    .and(warp::body::bytes())
-                    .or(warp::any().map(Bytes::new))
-                    .unify(),
-            )
-            .and(warp::filters::addr::remote())
+            .and(warp::body::stream())
+            .and(warp::ext::optional::<connections::Peer>())
             .then(
                 move |method: warp::http::Method,
                       path: warp::path::FullPath,
-                      query,
+                      query: String,
                       headers: warp::http::HeaderMap,
-                      body: Bytes,
-                      peer| {
+                      body,
+                      peer: Option<connections::Peer>| {
                     let server = Arc::clone(&server);
-                    let request = Request {
-                        method: method.to_string(),
-                        path: path.as_str().to_owned(),
-                        query,
-                        headers: text_headers(&headers),
-                        body: body.to_vec(),
-                        peer,
-                    };
-                    async move { into_warp(server.answer(request).await) }
+                    async move {
+                        let body = match body::read(&method, &headers, body).await {
+                            Ok(body) => body,
+                            Err(refusal) => return into_warp(refusal),
+                        };
+                        let method = if method == warp::http::Method::HEAD { warp::http::Method::GET } else { method };
+                        let request = Request {
+                            method: method.as_str().to_owned(),
+                            path: path.as_str().to_owned(),
+                            query,
+                            headers: text_headers(&headers),
+                            body,
+                            peer: peer.map(|peer| peer.0),
+                        };
+                        into_warp(server.answer(request).await)
+                    }
                 },
             );
-        warp::serve(routes).incoming(listener).graceful(shutdown).run().await;
+        connections::serve(listener, warp::service(routes), shutdown).await;
     }
 
     async fn answer(&self, request: Request) -> Response {
-        match request.path.as_str() {
+        let own = match request.path.as_str() {
             "/healthz" if self.health.dead.load(Ordering::Relaxed) => Response::text(503, "dead\n"),
             "/healthz" => Response::text(200, "ok\n"),
             "/readyz" if self.health.is_ready() => Response::text(200, "ok\n"),
@@ -156,11 +180,14 @@ impl Server {
                 content_type: "text/plain; version=0.0.4; charset=utf-8",
                 ..Response::text(200, (self.metrics)())
             },
-            _ => match &self.handler {
-                Some(handler) => handler.handle(request).await.unwrap_or_else(not_found),
-                None => not_found(),
-            },
-        }
+            _ => {
+                return match &self.handler {
+                    Some(handler) => handler.handle(request).await.unwrap_or_else(not_found),
+                    None => not_found(),
+                };
+            }
+        };
+        if request.method == "GET" { own } else { Response::method_not_allowed("GET, HEAD") }
     }
 }
 

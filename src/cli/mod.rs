@@ -4,6 +4,7 @@
 //! line and is exit code 3, unless a [`Failure`] in its chain says otherwise.
 
 mod completions;
+mod crds;
 
 use std::fmt;
 use std::io;
@@ -61,6 +62,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Completions(completions::Args),
+    Crds(crds::Args),
 }
 
 /// Runs the command that the process was started with.
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Completions(args) => args.run(&mut Cli::command()),
+        Command::Crds(args) => args.run(),
     };
     let exit = result.unwrap_or_else(|error| {
         if error.chain().any(is_broken_pipe) {

@@ -7,6 +7,7 @@
 pub mod api;
 pub mod cli;
 pub mod core;
+pub mod geo;
 pub mod http;
 pub mod logging;
 pub mod metrics;

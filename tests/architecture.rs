@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["core", "wire"],
     &["api"],
-    &["store", "netlink", "packet", "gate", "nftables", "udp", "http", "upstream", "metrics", "logging"],
+    &["store", "netlink", "packet", "gate", "nftables", "udp", "http", "upstream", "geo", "metrics", "logging"],
     &["agent", "controller", "prober", "lookup", "node"],
     &["cli"],
 ];
@@ -29,7 +29,7 @@ const IO_CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["http", "upstream"]),
     ("hyper_util", &["http", "upstream"]),
     ("tokio_rustls", &["upstream"]),
-    ("maxminddb", &["upstream"]),
+    ("maxminddb", &["geo"]),
 ];
 
 /// Modules that may hold unsafe code: raw sockets and system calls that nothing safe offers.

@@ -37,6 +37,28 @@ impl fmt::Display for NoLink {
     }
 }
 
+/// A network that a link is on by an address that is not ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subnet {
+    /// The link's index.
+    pub link: u32,
+    /// The network, host bits and all.
+    pub network: IpNetwork,
+}
+
+/// The networks that a node is on: there are few of them however many addresses it holds, so they are kept apart.
+#[must_use]
+pub fn subnets(observed: &Observed) -> Vec<Subnet> {
+    observed
+        .values()
+        .filter(|address| !address.is_ours() && address.prefix < host_prefix(address.ip))
+        .filter_map(|address| {
+            let network = IpNetwork::new(address.ip, address.prefix).ok()?;
+            Some(Subnet { link: address.link, network })
+        })
+        .collect()
+}
+
 /// The link for an address: of the links that match `wanted` (a name, or a glob with `*` and `?`; all if absent) the one
 /// with the longest prefix around the address, else that of the best default route, else, where a name was given, the
 /// first that matches. Links that carry traffic come before those that do not; ties go to the lowest index.
@@ -47,7 +69,7 @@ pub fn select(
     wanted: Option<&str>,
     ip: IpAddr,
     links: &BTreeMap<u32, Link>,
-    observed: &Observed,
+    subnets: &[Subnet],
     routes: &[Route],
 ) -> Result<u32, NoLink> {
     let usable = |link: &&Link| !link.loopback && link.arp;
@@ -64,7 +86,7 @@ pub fn select(
     let dead = |index: u32| matching.get(&index).is_none_or(|link| !(link.up && link.carrier));
     let by_subnet = matching
         .keys()
-        .filter_map(|&index| subnet_around(ip, index, observed).map(|length| (dead(index), u8::MAX - length, index)))
+        .filter_map(|&index| subnet_around(ip, index, subnets).map(|length| (dead(index), u8::MAX - length, index)))
         .min();
     let by_route = routes
         .iter()
@@ -80,14 +102,9 @@ pub fn select(
         .ok_or(NoLink::NoSubnet(ip))
 }
 
-/// The longest prefix of an address on the link, other than a host's own, that contains `ip`.
-fn subnet_around(ip: IpAddr, link: u32, observed: &Observed) -> Option<u8> {
-    observed
-        .values()
-        .filter(|address| address.link == link && !address.is_ours() && address.prefix < host_prefix(ip))
-        .filter(|address| IpNetwork::new(address.ip, address.prefix).is_ok_and(|network| network.contains(ip)))
-        .map(|address| address.prefix)
-        .max()
+fn subnet_around(ip: IpAddr, link: u32, subnets: &[Subnet]) -> Option<u8> {
+    let around = |subnet: &&Subnet| subnet.link == link && subnet.network.contains(ip);
+    subnets.iter().filter(around).map(|subnet| subnet.network.prefix()).max()
 }
 
 /// Whether a name matches a glob: `*` stands for any run of characters, `?` for one.
@@ -167,7 +184,7 @@ mod tests {
 
     fn chosen(wanted: Option<&str>, ip: &str) -> Result<u32, NoLink> {
         let (links, observed, routes) = node();
-        select(wanted, ip.parse().unwrap(), &links, &observed, &routes)
+        select(wanted, ip.parse().unwrap(), &links, &subnets(&observed), &routes)
     }
 
     #[test]
@@ -195,7 +212,7 @@ mod tests {
         let second = address("198.51.100.2/24", 4);
         observed.insert(place(&second), second);
         links.get_mut(&2).unwrap().carrier = false;
-        assert_eq!(select(None, "198.51.100.20".parse().unwrap(), &links, &observed, &routes), Ok(4));
+        assert_eq!(select(None, "198.51.100.20".parse().unwrap(), &links, &subnets(&observed), &routes), Ok(4));
     }
 
     #[test]

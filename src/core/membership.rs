@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::view::{Assignment, Mode, Patch, Registration, Right, State, View, ViewError};
 
 /// This node, as it registers.
@@ -19,7 +21,7 @@ pub struct Me {
 }
 
 /// Why a patch is sent; a closed set, for logs and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Purpose {
     /// The node takes a new epoch.
     Register,

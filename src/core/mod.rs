@@ -12,6 +12,7 @@ pub mod keeper;
 pub mod lookup;
 pub mod membership;
 pub mod net;
+pub mod node;
 pub mod placement;
 pub mod plan;
 pub mod segment;

@@ -82,10 +82,11 @@ pub fn wanted<'a>(
     observed: &Observed,
     routes: &[Route],
 ) -> Vec<&'a Place> {
+    let subnets = interface::subnets(observed);
     let by_route: BTreeSet<u32> =
         routes.iter().filter(|route| route.destination.prefix() == 0).map(|r| r.link).collect();
     let chosen: BTreeSet<u32> =
-        vips.iter().filter_map(|vip| interface::select(vip.interface, vip.ip, links, observed, routes).ok()).collect();
+        vips.iter().filter_map(|vip| interface::select(vip.interface, vip.ip, links, &subnets, routes).ok()).collect();
     places
         .values()
         .filter(|place| {

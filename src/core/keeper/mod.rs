@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::state::{Holding, Waiting};
-use super::interface;
+use super::interface::{self, Subnet};
 use super::net::{Address, Link, Mac, REFRESH, Route};
 use super::plan::{self, Observed, Step, host_prefix};
 use super::time::Time;
@@ -155,6 +155,7 @@ pub struct Keeper {
     owners: BTreeMap<IpAddr, String>,
     links: BTreeMap<u32, Link>,
     observed: Observed,
+    subnets: Vec<Subnet>,
     routes: Vec<Route>,
     dumped: bool,
     in_flight: BTreeSet<Step>,
@@ -230,6 +231,12 @@ impl Keeper {
         &self.links
     }
 
+    /// The default routes as of the last dump.
+    #[must_use]
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
     /// The addresses as the kernel last told.
     #[must_use]
     pub const fn observed(&self) -> &Observed {
@@ -302,6 +309,7 @@ impl Keeper {
     }
 
     fn look_again_at_all(&mut self) {
+        self.subnets = interface::subnets(&self.observed);
         self.dirty.extend(self.owners.keys());
         self.dirty.extend(self.observed.values().filter(|address| address.is_ours()).map(|address| address.ip));
     }

@@ -136,7 +136,7 @@ impl Keeper {
 
     fn want(&mut self, uid: &str, ip: IpAddr) -> Want {
         let Some(entry) = self.vips.get(uid) else { return Want::Nowhere(Waiting::Installing) };
-        let chosen = interface::select(entry.vip.interface.as_deref(), ip, &self.links, &self.observed, &self.routes);
+        let chosen = interface::select(entry.vip.interface.as_deref(), ip, &self.links, &self.subnets, &self.routes);
         let link = match chosen {
             Ok(link) => link,
             Err(why) => return Want::Nowhere(Waiting::NoInterface(why.to_string())),
@@ -145,6 +145,10 @@ impl Keeper {
         let (carrier, name) =
             self.links.get(&link).map_or((false, String::new()), |l| (l.up && l.carrier, l.name.clone()));
         if there {
+            // It stood before we came, or we put it there: whoever removes it makes no stranger's address of it.
+            if let Some(entry) = self.vips.get_mut(uid) {
+                entry.probe = ProbeState::Passed;
+            }
             return Want::On(link);
         }
         if let (Some(_), Holding::Waiting(why)) = (entry.retry, &entry.holding) {

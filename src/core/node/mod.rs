@@ -1,0 +1,377 @@
+//! One node as a whole: the VIPs there are, the views of the segments it is on, its kernel; from these, what it may hold
+//! and what it writes.
+//!
+//! It puts together what decides alone: [`segments`] (where the node is), [`membership`] (what it may claim and which
+//! patch comes next) and [`keeper`] (which addresses stand). It is level-triggered like them; a patch that fails is no
+//! special case, for the view is read again and looked at again.
+
+mod joined;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use self::joined::Joined;
+use super::keeper::{self, Keeper};
+use super::membership::{self, Purpose};
+use super::segments::{self, Sought};
+use super::time::Time;
+use super::view::{Gate, Patch, View};
+
+/// How long to wait after the first patch that did not apply; twice as long after each further one, up to [`LONGEST`].
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// What does not change while the agent runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// The node's name.
+    pub node: String,
+    /// The kernel's boot id.
+    pub boot_id: String,
+    /// The UDP port of heartbeats.
+    pub port: u16,
+    /// What shuts the node's addresses off when its right ends.
+    pub gate: Gate,
+    /// Segments that a person named, by interface.
+    pub named: BTreeMap<String, String>,
+}
+
+/// A VirtualIP that has an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vip {
+    /// Namespace and name, for people.
+    pub name: String,
+    /// The address.
+    pub ip: IpAddr,
+    /// The interface asked for, a name or a glob.
+    pub interface: Option<String>,
+}
+
+/// A view as the store has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Versioned {
+    /// The object's identity: another one was made anew.
+    pub uid: String,
+    /// The object's resource version; a number, or nothing that can be compared.
+    pub version: String,
+    /// The view.
+    pub view: View,
+}
+
+impl Versioned {
+    /// Whether it is an older state of the same object than `other`; never, where the store's versions are no numbers.
+    fn is_older_than(&self, other: &Self) -> bool {
+        let number = |text: &str| text.parse::<u64>().ok();
+        self.uid == other.uid
+            && number(&self.version).zip(number(&other.version)).is_some_and(|(mine, theirs)| mine < theirs)
+    }
+}
+
+/// A change to a set of named things.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Set<T> {
+    /// All there is.
+    All(BTreeMap<String, T>),
+    /// One is new or different.
+    One(String, T),
+    /// One is gone.
+    Gone(String),
+}
+
+/// What the node is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    /// The VirtualIPs that have an address, by uid.
+    Vips(Set<Vip>),
+    /// The views, by segment.
+    Views(Set<Versioned>),
+    /// A [`Effect::Create`] or [`Effect::Write`] is over.
+    Written {
+        /// The segment.
+        segment: String,
+        /// Whether it was done.
+        applied: bool,
+        /// The view as it is now, if it could be read.
+        view: Option<Versioned>,
+    },
+    /// The kernel, the segment or a step.
+    Kernel(keeper::Input),
+    /// The node shall give up all it has and leave every segment.
+    Leave,
+}
+
+/// What the node asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Make the view of a segment; answered by [`Input::Written`], with the view that is there then.
+    Create(String),
+    /// Patch the view of a segment; answered by [`Input::Written`].
+    Write {
+        /// The segment.
+        segment: String,
+        /// Why, for logs and metrics.
+        purpose: Purpose,
+        /// The patch, relative to the view.
+        patch: Patch,
+    },
+    /// Something to do below, or to report.
+    Kernel(keeper::Effect),
+}
+
+/// A node. See the module's text.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    now: Time,
+    vips: Option<BTreeMap<String, Vip>>,
+    views: Option<BTreeMap<String, Versioned>>,
+    keeper: Keeper,
+    dumped: bool,
+    joined: BTreeMap<String, Joined>,
+    /// The last known addresses of VIPs that this node had the right to, until they are gone from the kernel.
+    given: BTreeMap<String, IpAddr>,
+    leaving: bool,
+    look: Look,
+    effects: VecDeque<Effect>,
+}
+
+/// What has to be looked at again.
+#[derive(Debug, Default)]
+struct Look {
+    places: bool,
+    rights: bool,
+    views: bool,
+}
+
+impl Node {
+    /// A node that knows nothing yet.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            now: Time::ZERO,
+            vips: None,
+            views: None,
+            keeper: Keeper::default(),
+            dumped: false,
+            joined: BTreeMap::new(),
+            given: BTreeMap::new(),
+            leaving: false,
+            look: Look::default(),
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Takes an input; drain [`Node::poll_effect`] afterwards, at the latest after a batch.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Vips(change) => self.set_vips(change),
+            Input::Views(change) => self.set_views(change),
+            Input::Written { segment, applied, view } => self.written(&segment, applied, view),
+            Input::Kernel(input) => self.kernel(input),
+            Input::Leave => {
+                self.leaving = true;
+                self.look = Look { places: false, rights: true, views: true };
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        self.keeper.handle_timeout(self.now);
+        for joined in self.joined.values_mut() {
+            self.look.views |= joined.retry.take_if(|at| *at <= self.now).is_some();
+        }
+    }
+
+    /// The next effect, `None` when there is nothing to do for now.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        if self.is_informed() && self.dumped {
+            if std::mem::take(&mut self.look.places) {
+                self.look_at_places();
+            }
+            if std::mem::take(&mut self.look.rights) {
+                self.look_at_rights();
+            }
+            while let Some(effect) = self.keeper.poll_effect() {
+                self.effects.push_back(Effect::Kernel(effect));
+            }
+            if std::mem::take(&mut self.look.views) {
+                self.look_at_views();
+            }
+        }
+        self.effects.pop_front()
+    }
+
+    /// When to call [`Node::handle_timeout`], and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Time, &'static str)> {
+        let retries = self.joined.values().filter_map(|joined| joined.retry).map(|at| (at, "patch again"));
+        retries.chain(self.keeper.poll_timeout()).min()
+    }
+
+    /// Whether all that rights follow from is known. Until then nothing is removed: what a former run left may be ours.
+    #[must_use]
+    pub const fn is_informed(&self) -> bool {
+        self.vips.is_some() && self.views.is_some()
+    }
+
+    /// Whether the node has left every segment and nothing of it stands any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        let member = |(name, joined): (&String, &Joined)| {
+            let view = self.views.as_ref()?.get(name)?;
+            membership::own_right(&view.view, &joined.me)
+        };
+        self.leaving && self.joined.iter().all(|joined| member(joined).is_none()) && !self.anything_stands()
+    }
+
+    /// The VIP as this node knows it.
+    #[must_use]
+    pub fn vip(&self, uid: &str) -> Option<&Vip> {
+        self.vips.as_ref()?.get(uid)
+    }
+
+    /// The epoch at which this node has the right to the VIP, `None` if it has none.
+    #[must_use]
+    pub fn epoch(&self, uid: &str) -> Option<u64> {
+        self.entry(uid)?.holder.as_ref().filter(|right| right.node == self.config.node).map(|right| right.epoch)
+    }
+
+    /// Whether another node has, or is about to have, the right to the VIP.
+    #[must_use]
+    pub fn is_elsewhere(&self, uid: &str) -> bool {
+        let holder = self.entry(uid).and_then(|entry| entry.holder.as_ref());
+        holder.is_some_and(|right| right.node != self.config.node)
+    }
+
+    /// The keeper, for what it holds and what it knows of the kernel.
+    #[must_use]
+    pub const fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// The segments that the node takes part in, with its place on each.
+    pub fn segments(&self) -> impl Iterator<Item = &str> {
+        self.joined.keys().map(String::as_str)
+    }
+
+    fn entry(&self, uid: &str) -> Option<&super::view::Assignment> {
+        self.joined.keys().find_map(|name| self.views.as_ref()?.get(name)?.view.assign.get(uid))
+    }
+
+    fn set_vips(&mut self, change: Set<Vip>) {
+        match (change, &mut self.vips) {
+            (Set::All(vips), known) => {
+                *known = Some(vips);
+                self.look.places = true;
+            }
+            (Set::One(uid, vip), Some(known)) => {
+                if known.get(&uid) == Some(&vip) {
+                    return;
+                }
+                self.look.places |=
+                    known.get(&uid).is_none_or(|old| old.interface != vip.interface || old.ip != vip.ip);
+                known.insert(uid, vip);
+            }
+            (Set::Gone(uid), Some(known)) => {
+                known.remove(&uid);
+            }
+            (Set::One(..) | Set::Gone(_), None) => {}
+        }
+        self.look.rights = true;
+    }
+
+    fn set_views(&mut self, change: Set<Versioned>) {
+        match (change, &mut self.views) {
+            (Set::All(mut views), known) => {
+                for (name, old) in known.take().into_iter().flatten() {
+                    if views.get(&name).is_some_and(|new| new.is_older_than(&old)) {
+                        views.insert(name, old);
+                    }
+                }
+                *known = Some(views);
+            }
+            (Set::One(name, view), Some(known)) => {
+                if known.get(&name).is_some_and(|old| *old == view || view.is_older_than(old)) {
+                    return;
+                }
+                known.insert(name, view);
+            }
+            (Set::Gone(name), Some(known)) => {
+                known.remove(&name);
+            }
+            (Set::One(..) | Set::Gone(_), None) => return,
+        }
+        self.look.rights = true;
+        self.look.views = true;
+    }
+
+    fn written(&mut self, segment: &str, applied: bool, view: Option<Versioned>) {
+        if let Some(joined) = self.joined.get_mut(segment) {
+            joined.writing = false;
+            joined.failures = if applied { 0 } else { joined.failures.saturating_add(1) };
+            let wait = SHORTEST.saturating_mul(1 << joined.failures.saturating_sub(1).min(16)).min(LONGEST);
+            joined.retry = (!applied).then(|| self.now + wait);
+        }
+        if let Some(view) = view {
+            self.set_views(Set::One(segment.to_owned(), view));
+        }
+        self.look.views = true;
+    }
+
+    fn kernel(&mut self, input: keeper::Input) {
+        match &input {
+            keeper::Input::Dumped { .. } => {
+                self.dumped = true;
+                self.look.places = true;
+                self.look.views = true;
+            }
+            keeper::Input::Link(link) => self.look.places |= self.keeper.links().get(&link.index) != Some(link),
+            keeper::Input::LinkGone(_) => {
+                self.look.places = true;
+                self.look.views = true;
+            }
+            keeper::Input::Address(address) => self.look.places |= !address.is_ours(),
+            keeper::Input::AddressGone { ip, link, prefix } => {
+                let ours = self.keeper.observed().get(&(*ip, *link, *prefix)).is_some_and(|there| there.is_ours());
+                self.look.places |= !ours;
+                self.look.views = true;
+            }
+            keeper::Input::Done { step, .. } => self.look.views |= matches!(step, super::plan::Step::Remove { .. }),
+            keeper::Input::Rights(_) | keeper::Input::Probed { .. } => {}
+        }
+        self.keeper.handle(self.now, input);
+    }
+
+    /// Joins the segments that matter; one that was joined stays so, also while its link is away.
+    fn look_at_places(&mut self) {
+        let places = segments::places(self.keeper.links(), self.keeper.observed(), &self.config.named);
+        let vips = self.vips.iter().flatten();
+        let sought: Vec<Sought<'_>> =
+            vips.map(|(_, vip)| Sought { ip: vip.ip, interface: vip.interface.as_deref() }).collect();
+        let (links, observed) = (self.keeper.links(), self.keeper.observed());
+        let wanted = segments::wanted(&places, &sought, links, observed, self.keeper.routes());
+        let wanted: BTreeSet<String> = wanted.into_iter().map(|place| place.segment.clone()).collect();
+        for (segment, place) in places {
+            if wanted.contains(&segment) || self.joined.contains_key(&segment) {
+                let me = joined::me(&self.config, &place, self.leaving);
+                match self.joined.get_mut(&segment) {
+                    Some(joined) => joined.me = me,
+                    None => {
+                        self.joined.insert(segment, Joined::new(me));
+                    }
+                }
+            }
+        }
+        self.look.rights = true;
+        self.look.views = true;
+    }
+}

@@ -237,40 +237,26 @@ fn fault_of(pool: &Pool, pools: &[Pool]) -> Option<PoolFault> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_types, reason = "the test of its speed reads a clock")]
-
     use std::collections::BTreeSet;
-    use std::time::Instant;
 
     use super::super::Space;
     use super::*;
 
-    fn spread(count: usize, ranges: &str) -> Ledger {
-        let pools = [Pool {
-            name: "p".to_owned(),
-            space: Space::new(&[ranges.parse().unwrap()], &[], true),
-            auto_assign: true,
-            ..Pool::default()
-        }];
-        let claims: Vec<Claim> = (0..count).map(|at| Claim { uid: format!("{at:06}"), ..Claim::default() }).collect();
-        let ledger = allocate(&pools, &claims);
-        let addresses: BTreeSet<IpAddr> =
-            ledger.claims.values().map(|result| result.clone().unwrap().address).collect();
-        assert_eq!(addresses.len(), count);
-        ledger
-    }
-
     #[test]
-    fn ten_times_the_claims_take_about_ten_times_as_long() {
+    fn ten_thousand_claims_get_ten_thousand_addresses_of_the_widest_pools_too() {
         for ranges in ["10.0.0.0/8", "2001:db8::/64", "::/0"] {
-            let time = |count| {
-                let started = Instant::now();
-                spread(count, ranges);
-                started.elapsed()
-            };
-            let small = (0..5).map(|_| time(1_000)).min().unwrap();
-            let large = (0..3).map(|_| time(10_000)).min().unwrap();
-            assert!(large < small * 40, "{ranges}: 1,000 in {small:?}, 10,000 in {large:?}");
+            let pools = [Pool {
+                name: "p".to_owned(),
+                space: Space::new(&[ranges.parse().unwrap()], &[], true),
+                auto_assign: true,
+                ..Pool::default()
+            }];
+            let claims: Vec<Claim> =
+                (0..10_000).map(|at| Claim { uid: format!("{at:06}"), ..Claim::default() }).collect();
+            let ledger = allocate(&pools, &claims);
+            let addresses: BTreeSet<IpAddr> =
+                ledger.claims.values().map(|result| result.clone().unwrap().address).collect();
+            assert_eq!(addresses.len(), claims.len(), "{ranges}");
         }
     }
 }

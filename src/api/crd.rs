@@ -7,7 +7,7 @@ use kube::CustomResourceExt;
 use serde_json::{Map, Value};
 
 use super::kind::Kind;
-use super::{AddressPool, UDPProbe, VirtualIP};
+use super::{AddressPool, FailoverView, UDPProbe, VirtualIP};
 
 /// A kind of ours and its CRD as JSON.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ pub fn all() -> &'static [Definition] {
             define(Kind::VirtualIP, &VirtualIP::crd()),
             define(Kind::AddressPool, &AddressPool::crd()),
             define(Kind::UDPProbe, &UDPProbe::crd()),
+            define(Kind::FailoverView, &FailoverView::crd()),
         ]
     })
 }
@@ -68,8 +69,7 @@ fn define(kind: Kind, crd: &CustomResourceDefinition) -> Definition {
     Definition { kind, body }
 }
 
-/// Removes what says nothing to an API server or says it twice: Rust's names of number formats (it warns about each),
-/// bounds of 0 on what has greater ones, and `nullable`, since a field that is not wanted is left out.
+/// Removes what says nothing to an API server or says it twice: Rust's names of formats (it warns about each), bounds of 0 on what has greater ones, and `nullable`, since a field that is not wanted is left out.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -85,7 +85,7 @@ fn tidy_fields(fields: &mut Map<String, Value>) {
     if fields.get("nullable") == Some(&Value::Bool(true)) {
         fields.remove("nullable");
     }
-    if fields.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+    if fields.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint") || format == "ip") {
         fields.remove("format");
     }
     // Bounds are whole numbers everywhere in these types; 100.0 reads worse than 100.

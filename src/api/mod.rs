@@ -8,6 +8,7 @@
 pub mod address_pool;
 pub mod crd;
 pub mod duration;
+pub mod failover_view;
 pub mod kind;
 pub mod rules;
 pub mod selector;
@@ -16,6 +17,7 @@ pub mod virtual_ip;
 
 pub use address_pool::{AddressPool, AddressPoolSpec, AddressPoolStatus};
 pub use duration::Duration;
+pub use failover_view::{FailoverView, FailoverViewSpec};
 pub use selector::{Operator, Requirement, Selector};
 pub use udp_probe::{ObjectName, ProbeTarget, ProberStatus, UDPProbe, UDPProbeSpec, UDPProbeStatus};
 pub use virtual_ip::{

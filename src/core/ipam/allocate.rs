@@ -14,6 +14,7 @@ pub fn allocate(pools: &[Pool], claims: &[Claim]) -> Ledger {
     let mut pass = Pass::new(pools);
     let mut ordered: Vec<&Claim> = claims.iter().collect();
     ordered.sort_by(|a, b| (a.created, &a.uid).cmp(&(b.created, &b.uid)));
+    ordered.retain(|claim| !(claim.bound && pass.keep(claim)));
     ordered.retain(|claim| !pass.keep(claim));
     ordered.retain(|claim| !pass.grant_explicit(claim));
     for claim in ordered {

@@ -1,9 +1,9 @@
 //! Which address each `VirtualIP` gets, as one pure function of all pools and all claims.
 //!
-//! [`allocate`] works in order of right: who has an address keeps it (the older first, if two say that they have the
-//! same); then explicit wishes; then automatic ones, the older first. Whoever gets nothing has an [`AllocateError`] that
-//! says why. An address in use is never changed under its user: where pools or wishes no longer agree with it, it is
-//! kept and the disagreement reported beside it.
+//! [`allocate`] works in order of right: who has an address keeps it (if two say that they have the same, the one that a
+//! node may be claiming it for, then the older); then explicit wishes; then automatic ones, the older first. Whoever gets
+//! nothing has an [`AllocateError`] that says why. An address in use is never changed under its user: where pools or
+//! wishes no longer agree with it, it is kept and the disagreement reported beside it.
 
 mod allocate;
 mod count;

@@ -67,6 +67,13 @@ fn the_lowest_free_address_of_the_pool_of_highest_priority() {
 }
 
 #[test]
+fn of_two_that_say_they_have_one_address_the_one_that_a_node_may_claim_keeps_it() {
+    let held = Some(ip("198.51.100.7"));
+    let claims = [Claim { held, ..claim("old", 1) }, Claim { held, bound: true, ..claim("young", 2) }];
+    assert_eq!(outcomes(&[pool("p", &["198.51.100.0/24"])], &claims), ["198.51.100.0", "198.51.100.7"]);
+}
+
+#[test]
 fn every_refusal_has_its_reason() {
     let pools = [
         pool("tiny", &["192.0.2.0/32"]),

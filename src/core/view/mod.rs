@@ -8,6 +8,7 @@
 //! - what adds a name that was not there (a member, a first grant) tests and raises `counter`, hence two writers
 //!   cannot both add it.
 
+mod batch;
 mod members;
 mod patch;
 mod write;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::net::Mac;
 
+pub use batch::Step;
 pub use members::Registration;
 pub use patch::{Op, Patch, PatchError, ROOT, pointer};
 pub use write::Grant;

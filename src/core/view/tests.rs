@@ -220,3 +220,20 @@ fn who_leaves_leaves_its_addresses_to_be_granted() {
     let granted = granted(&view, "u1", "b");
     assert_eq!(granted.assign["u1"].holder, granted.right_of("b"));
 }
+
+#[test]
+fn many_steps_are_one_patch_that_names_each_right_once() {
+    let view = granted(&granted(&granted(&with_members(&["a", "b"]), "u1", "a"), "u2", "a"), "u3", "a");
+    let (a, b) = (right(&view, "a"), right(&view, "b"));
+    let step = |uid: &str| Step::Move { uid: uid.into(), from: a.clone(), to: b.clone() };
+    let first = Step::Grant(Grant { uid: "u4".into(), name: "default/u4".into(), to: b.clone() });
+    let steps = [step("u1"), step("u2"), Step::Release { uid: "u3".into() }, first];
+    let after = view.batch(&steps).unwrap().apply(&view).unwrap();
+    assert_eq!(after.held_by(&b).map(|(uid, _)| uid.as_str()).collect::<Vec<_>>(), ["u1", "u2", "u4"]);
+    assert!(after.assign["u3"].releasing && after.counter == view.counter + 1);
+    assert_eq!(["a", "b"].map(|node| after.members[node].rev - view.members[node].rev), [1, 1]);
+    assert!(matches!(
+        view.batch(&[Step::Remove { uid: "u1".into(), closed: BTreeSet::new() }]),
+        Err(ViewError::HeldBy { .. })
+    ));
+}

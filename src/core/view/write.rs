@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::members::{json, test_up};
-use super::{After, Assignment, Fence, Patch, Right, State, View, ViewError};
+use super::{After, Assignment, Fence, Patch, Right, State, Step, View, ViewError};
 
 /// One address to be given out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,31 +23,8 @@ impl View {
     /// # Errors
     /// A member is not up, or an address has a holder.
     pub fn grant(&self, grants: &[Grant]) -> Result<Patch, ViewError> {
-        let mut patch = Patch::default();
-        self.name_all(grants.iter().map(|grant| &grant.to), &mut patch)?;
-        // The absence of an entry cannot be tested: every first grant raises the counter, hence two of them exclude
-        // each other.
-        if grants.iter().any(|grant| !self.assign.contains_key(&grant.uid)) {
-            patch.test(&["counter"], self.counter);
-            patch.replace(&["counter"], self.counter + 1);
-        }
-        for Grant { uid, name, to } in grants {
-            let old = self.assign.get(uid);
-            if let Some(entry) = old {
-                if entry.holder.is_some() {
-                    return Err(ViewError::HeldBy { uid: uid.clone(), holder: entry.holder.clone() });
-                }
-                patch.test(&["assign", uid], json(entry));
-            }
-            let entry = Assignment {
-                name: name.clone(),
-                holder: Some(to.clone()),
-                after: old.map(|entry| entry.after.clone()).unwrap_or_default(),
-                releasing: old.is_some_and(|entry| entry.releasing),
-            };
-            patch.add(&["assign", uid], json(&entry));
-        }
-        Ok(patch)
+        let steps: Vec<Step> = grants.iter().cloned().map(Step::Grant).collect();
+        self.batch(&steps)
     }
 
     /// Moves an address from its holder, which is up, to another member: agreed, hence nothing is lost.
@@ -55,18 +32,7 @@ impl View {
     /// # Errors
     /// Either is not up, or `from` is not the holder, or would succeed itself.
     pub fn move_to(&self, uid: &str, from: &Right, to: &Right) -> Result<Patch, ViewError> {
-        if from.node == to.node {
-            return Err(ViewError::OwnSuccessor(from.clone()));
-        }
-        let mut entry = self.entry_of(uid, from)?.clone();
-        let mut patch = Patch::default();
-        self.name_all([from, to].into_iter(), &mut patch)?;
-        // Who gets it back need not wait for itself: it shuts and opens its own gate.
-        entry.after.remove(to);
-        entry.after.insert(from.clone(), After::Moved);
-        entry.holder = Some(to.clone());
-        patch.replace(&["assign", uid], json(&entry));
-        Ok(patch)
+        self.batch(&[Step::Move { uid: uid.to_owned(), from: from.clone(), to: to.clone() }])
     }
 
     /// Takes a member's epoch and moves all that it has, in one patch.
@@ -154,16 +120,7 @@ impl View {
     /// # Errors
     /// No such assignment, or its holder is not up.
     pub fn release(&self, uid: &str) -> Result<Patch, ViewError> {
-        let old = self.entry(uid)?;
-        let mut patch = Patch::default();
-        match &old.holder {
-            Some(holder) => self.name(holder, &mut patch)?,
-            None => patch.test(&["assign", uid], json(old)),
-        }
-        let mut entry = old.clone();
-        entry.releasing = true;
-        patch.replace(&["assign", uid], json(&entry));
-        Ok(patch)
+        self.batch(&[Step::Release { uid: uid.to_owned() }])
     }
 
     /// Removes an assignment whose last right is closed, after which the address is free: `holder`, whose gate has
@@ -172,21 +129,13 @@ impl View {
     /// # Errors
     /// Another holds it, or something of its `after` is not closed.
     pub fn remove(&self, uid: &str, holder: Option<&Right>, closed: &BTreeSet<Right>) -> Result<Patch, ViewError> {
-        let mut patch = Patch::default();
-        let entry = match holder {
-            Some(holder) => {
-                self.name(holder, &mut patch)?;
-                self.entry_of(uid, holder)?
-            }
-            None => self.unheld(uid)?,
+        let Some(holder) = holder else {
+            return self.batch(&[Step::Remove { uid: uid.to_owned(), closed: closed.clone() }]);
         };
-        let after: Vec<Right> = entry.after.keys().filter(|right| !closed.contains(right)).cloned().collect();
-        if !after.is_empty() {
-            return Err(ViewError::NotClosed { uid: uid.to_owned(), after });
-        }
-        if holder.is_none() {
-            patch.test(&["assign", uid], json(entry));
-        }
+        let mut patch = Patch::default();
+        self.name(holder, &mut patch)?;
+        let entry = self.entry_of(uid, holder)?;
+        all_closed(uid, entry, closed)?;
         patch.remove(&["assign", uid]);
         Ok(patch)
     }
@@ -206,11 +155,11 @@ impl View {
         Ok(patch)
     }
 
-    fn entry(&self, uid: &str) -> Result<&Assignment, ViewError> {
+    pub(super) fn entry(&self, uid: &str) -> Result<&Assignment, ViewError> {
         self.assign.get(uid).ok_or_else(|| ViewError::NoAssignment(uid.to_owned()))
     }
 
-    fn entry_of(&self, uid: &str, holder: &Right) -> Result<&Assignment, ViewError> {
+    pub(super) fn entry_of(&self, uid: &str, holder: &Right) -> Result<&Assignment, ViewError> {
         let entry = self.entry(uid)?;
         if entry.holder.as_ref() == Some(holder) {
             Ok(entry)
@@ -219,7 +168,7 @@ impl View {
         }
     }
 
-    fn unheld(&self, uid: &str) -> Result<&Assignment, ViewError> {
+    pub(super) fn unheld(&self, uid: &str) -> Result<&Assignment, ViewError> {
         let entry = self.entry(uid)?;
         match &entry.holder {
             None => Ok(entry),
@@ -231,4 +180,10 @@ impl View {
     fn name_all<'a>(&self, rights: impl Iterator<Item = &'a Right>, patch: &mut Patch) -> Result<(), ViewError> {
         rights.collect::<BTreeSet<_>>().into_iter().try_for_each(|right| self.name(right, patch))
     }
+}
+
+/// That an entry waits for nothing but what is `closed`.
+pub(super) fn all_closed(uid: &str, entry: &Assignment, closed: &BTreeSet<Right>) -> Result<(), ViewError> {
+    let after: Vec<Right> = entry.after.keys().filter(|right| !closed.contains(right)).cloned().collect();
+    if after.is_empty() { Ok(()) } else { Err(ViewError::NotClosed { uid: uid.to_owned(), after }) }
 }

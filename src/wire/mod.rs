@@ -3,5 +3,8 @@
 //! Each file draws its header above its struct and names the RFC section. Parsing never panics: whatever is not that
 //! format is an error value. Nothing here does IO or decides anything.
 
+pub mod arp;
+pub mod ethernet;
 pub mod legacy_ping;
+pub mod ndp;
 pub mod stamp;

@@ -5,6 +5,8 @@
 //! Inputs, effects and [`time::Time`] are serde types, so that a run can be journalled and replayed as a test.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::wildcard_enum_match_arm, clippy::too_many_lines)]
 
+pub mod announce;
+pub mod frame;
 pub mod interface;
 pub mod ip;
 pub mod ipam;

@@ -203,7 +203,8 @@ impl Ndp {
 }
 
 fn ip<const N: usize>(bytes: &[u8; N], at: usize) -> Ipv6Addr {
-    <[u8; 16]>::from(std::array::from_fn(|n| bytes[at + n])).into()
+    let octets: [u8; 16] = std::array::from_fn(|n| bytes[at + n]);
+    octets.into()
 }
 
 /// The Ethernet address in the first option of this type. Options of other types are passed over (RFC 4861 4.6).

@@ -5,6 +5,7 @@
 
 mod completions;
 mod crds;
+mod role;
 
 use std::fmt;
 use std::io;

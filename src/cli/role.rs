@@ -1,0 +1,95 @@
+//! What every role has on the command line and at its end: an address for health and metrics, logs, and signals.
+#![allow(dead_code, reason = "the roles come one after the other")]
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::http::{Handler, Health, Server};
+use crate::logging::{self, LogFormat};
+use crate::metrics::Metrics;
+
+/// How a role writes its logs; flatten it into the role's arguments.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct LogArgs {
+    /// How log lines look; what is logged: VIPKEEPER_LOG=debug
+    #[arg(long, value_enum, default_value = "text", env = "VIPKEEPER_LOG_FORMAT")]
+    log_format: LogFormat,
+}
+
+/// What a role runs with.
+#[derive(Debug)]
+pub(crate) struct Role {
+    /// The process's metrics.
+    pub(crate) metrics: Metrics,
+    /// Alive, ready.
+    pub(crate) health: Arc<Health>,
+    /// Cancelled by SIGTERM, SIGINT and SIGHUP, and when the role has ended.
+    pub(crate) stop: CancellationToken,
+    listener: TcpListener,
+}
+
+impl Role {
+    /// Serves health, metrics and `handler` while `work` runs; ends when it does.
+    pub(crate) async fn run<T>(
+        self,
+        handler: Option<Arc<dyn Handler>>,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        let Self { metrics, health, stop, listener } = self;
+        let server = Server { health, metrics: Arc::new(move || metrics.render()), handler };
+        let closing = stop.clone();
+        let serving = tokio::spawn(server.run(listener, async move { closing.cancelled().await }));
+        let result = work.await;
+        stop.cancel();
+        serving.await.context("the HTTP server")?;
+        result
+    }
+}
+
+/// Starts a runtime, logs, signals and the listener at `listen`, and runs a role on them.
+///
+/// # Errors
+/// The address cannot be listened on, or whatever the role fails with.
+pub(crate) fn start<T, F: Future<Output = anyhow::Result<T>>>(
+    listen: SocketAddr,
+    logs: &LogArgs,
+    role: impl FnOnce(Role) -> F,
+) -> anyhow::Result<T> {
+    logging::init(logs.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let listener =
+            TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen} (--listen)"))?;
+        let stop = CancellationToken::new();
+        for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+            let (mut signals, stop) = (signal(kind)?, stop.clone());
+            tokio::spawn(async move {
+                if signals.recv().await.is_some() {
+                    stop.cancel();
+                }
+            });
+        }
+        info!(%listen, version = env!("CARGO_PKG_VERSION"), "health and metrics are served");
+        role(Role { metrics: Metrics::new(), health: Arc::new(Health::default()), stop, listener }).await
+    })
+}
+
+/// The name of this node: `--node`, else `NODE_NAME` (the downward API), else the host name.
+///
+/// # Errors
+/// The host name is no text.
+pub(crate) fn node_name(given: Option<String>) -> anyhow::Result<String> {
+    if let Some(name) = given.or_else(|| std::env::var("NODE_NAME").ok()).filter(|name| !name.is_empty()) {
+        return Ok(name);
+    }
+    let system = rustix::system::uname();
+    let name = system.nodename().to_str().context("the host name is no text; name the node: --node")?;
+    Ok(name.to_lowercase())
+}

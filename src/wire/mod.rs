@@ -5,6 +5,7 @@
 
 pub mod arp;
 pub mod ethernet;
+pub mod heartbeat;
 pub mod legacy_ping;
 pub mod ndp;
 pub mod stamp;

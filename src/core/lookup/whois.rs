@@ -141,9 +141,7 @@ pub fn referral(server: &Server, office: Office, text: &str) -> Referral {
             keys.next().map(|(_, value)| value)
         }
         // From the less to the more specific network, so the last one is nearest (ARIN's order of records).
-        Office::End if server.host == "whois.arin.net" => {
-            anchored("ReferralServer").filter(|value| !value.is_empty()).next_back()
-        }
+        Office::End if server.host == "whois.arin.net" => anchored("ReferralServer").rfind(|value| !value.is_empty()),
         Office::End => None,
     };
     value.map_or(Referral::None, parse_referral)

@@ -17,6 +17,8 @@ pub mod net;
 pub mod node;
 pub mod placement;
 pub mod plan;
+pub mod probe;
+pub mod reflect;
 pub mod segment;
 pub mod segments;
 pub mod selector;

@@ -12,5 +12,6 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod netlink;
+pub mod packet;
 pub mod store;
 pub mod wire;

@@ -6,4 +6,5 @@ mod support;
 
 mod addresses;
 mod events;
+mod packets;
 mod segment;

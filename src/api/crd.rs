@@ -69,7 +69,8 @@ fn define(kind: Kind, crd: &CustomResourceDefinition) -> Definition {
     Definition { kind, body }
 }
 
-/// Removes what says nothing to an API server or says it twice: Rust's names of formats (it warns about each), bounds of 0 on what has greater ones, and `nullable`, since a field that is not wanted is left out.
+/// Removes what says nothing to an API server or says it twice: Rust's names of formats (it warns about each), bounds of
+/// 0 on what has greater ones, and `nullable`, since a field that is not wanted is left out.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {

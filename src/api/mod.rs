@@ -10,6 +10,7 @@ pub mod crd;
 pub mod duration;
 pub mod failover_view;
 pub mod kind;
+pub mod manifest;
 pub mod rules;
 pub mod selector;
 pub mod udp_probe;

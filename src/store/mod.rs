@@ -4,6 +4,8 @@
 //! contract tests (tests/store) run on both. Objects cross the seam as JSON, so that one that does not parse is one
 //! object's error and never a watch's.
 
+pub mod dir;
+
 use std::fmt;
 use std::sync::Arc;
 

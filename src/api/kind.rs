@@ -114,6 +114,12 @@ impl Kind {
         !matches!(self, Self::AddressPool | Self::FailoverView | Self::Node)
     }
 
+    /// Whether such an object has a status that is written apart from the rest.
+    #[must_use]
+    pub const fn has_status(self) -> bool {
+        matches!(self, Self::VirtualIP | Self::AddressPool | Self::UDPProbe | Self::Node | Self::Service | Self::Pod)
+    }
+
     /// Whether users write such objects as manifests of ours.
     #[must_use]
     pub const fn user_written(self) -> bool {

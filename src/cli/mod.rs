@@ -6,6 +6,7 @@
 mod completions;
 mod crds;
 mod role;
+mod store_args;
 
 use std::fmt;
 use std::io;

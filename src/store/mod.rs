@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -141,6 +142,23 @@ pub struct Event {
     pub message: String,
 }
 
+/// An event as the store keeps it; the same one again raises its count.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedEvent {
+    /// Severity.
+    pub event_type: EventType,
+    /// A word in UpperCamelCase.
+    pub reason: String,
+    /// One sentence for a person.
+    pub message: String,
+    /// When it was said first.
+    pub first: Timestamp,
+    /// When it was said last.
+    pub last: Timestamp,
+    /// How often it was said.
+    pub count: u32,
+}
+
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -260,4 +278,7 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Says that something happened to an object.
     async fn record(&self, event: Event) -> Result<(), StoreError>;
+
+    /// What was recorded of an object (this one, not another of its name) and is still kept, the oldest first.
+    async fn events(&self, object: &Object) -> Result<Vec<RecordedEvent>, StoreError>;
 }

@@ -1,0 +1,251 @@
+//! Which version of each object is the newest, told by inotify, and who wants to know.
+//!
+//! The kernel queues an event before link(2) returns. Hence whoever empties the queue first and looks at the index
+//! then sees every commit that was done when it began: reads are linearised without a lock between processes. Events
+//! come in the order of the links, so a link that finds its place taken by time (an older version than the newest) is
+//! recognised as the late one, by everybody.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use tokio::sync::Notify;
+
+use super::name;
+use super::place::{Place, fault};
+use super::record::{Record, Stored};
+use crate::api::kind::Kind;
+use crate::store::{Change, Key, StoreError};
+
+/// The index of one process.
+#[derive(Debug)]
+pub(super) struct Index {
+    place: Arc<Place>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    inotify: Inotify,
+    folders: HashMap<WatchDescriptor, Kind>,
+    newest: BTreeMap<Kind, BTreeMap<Key, u64>>,
+    subscribers: Vec<Weak<Subscriber>>,
+}
+
+/// What a watch has not told yet.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    kind: Kind,
+    pending: Mutex<Pending>,
+    /// Woken when something is pending.
+    pub(super) news: Notify,
+}
+
+/// See [`Subscriber`].
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// Everything must be told anew.
+    pub(super) reset: bool,
+    /// Objects that have another version.
+    pub(super) keys: BTreeSet<Key>,
+    /// What is to be told as it is.
+    pub(super) changes: Vec<Change>,
+}
+
+impl Subscriber {
+    /// What is pending, which is nothing afterwards.
+    pub(super) fn take(&self) -> Pending {
+        std::mem::take(&mut *self.lock())
+    }
+
+    /// Adds to what is pending.
+    pub(super) fn add(&self, change: impl FnOnce(&mut Pending)) {
+        change(&mut self.lock());
+        self.news.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index {
+    pub(super) fn new(place: Arc<Place>) -> Result<Self, StoreError> {
+        let inotify = Inotify::init().map_err(|error| {
+            StoreError::Unavailable(format!("cannot watch files: {error} (see fs.inotify.max_user_instances)"))
+        })?;
+        let state = State { inotify, folders: HashMap::new(), newest: BTreeMap::new(), subscribers: Vec::new() };
+        Ok(Self { place, state: Mutex::new(state) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something to poll for events of other processes.
+    pub(super) fn events(&self) -> io::Result<OwnedFd> {
+        self.lock().inotify.as_fd().try_clone_to_owned()
+    }
+
+    /// Takes in what has happened.
+    pub(super) fn catch_up(&self) -> Result<(), StoreError> {
+        self.lock().catch_up(&self.place)
+    }
+
+    /// A subscriber to a kind that has everything pending.
+    pub(super) fn subscribe(&self, kind: Kind) -> Result<Arc<Subscriber>, StoreError> {
+        let pending = Mutex::new(Pending { reset: true, ..Pending::default() });
+        let subscriber = Arc::new(Subscriber { kind, pending, news: Notify::new() });
+        let mut state = self.lock();
+        state.know(&self.place, kind)?;
+        state.subscribers.retain(|subscriber| subscriber.strong_count() > 0);
+        state.subscribers.push(Arc::downgrade(&subscriber));
+        Ok(subscriber)
+    }
+
+    /// Tells the subscribers to a kind.
+    #[allow(dead_code, reason = "the way from manifests to objects comes next")]
+    pub(super) fn tell(&self, kind: Kind, change: &Change) {
+        self.lock().tell(|subscriber| subscriber.kind == kind, |pending| pending.changes.push(change.clone()));
+    }
+
+    /// The newest version of an object, deleted ones included, as of now.
+    pub(super) fn newest(&self, kind: Kind, key: &Key) -> Result<Option<u64>, StoreError> {
+        let mut state = self.lock();
+        state.know(&self.place, kind)?;
+        state.catch_up(&self.place)?;
+        Ok(state.newest.get(&kind).and_then(|keys| keys.get(key).copied()))
+    }
+
+    /// The keys of a kind, those of deleted objects included, as of now.
+    pub(super) fn keys(&self, kind: Kind) -> Result<Vec<Key>, StoreError> {
+        let mut state = self.lock();
+        state.know(&self.place, kind)?;
+        state.catch_up(&self.place)?;
+        Ok(state.newest.get(&kind).into_iter().flat_map(BTreeMap::keys).cloned().collect())
+    }
+
+    /// What is stored of an object, as of now; `None` if there never was one of that name.
+    pub(super) fn read(&self, kind: Kind, key: &Key) -> Result<Option<Stored>, StoreError> {
+        let mut version = self.newest(kind, key)?;
+        while let Some(read) = version {
+            let path = self.place.folder(kind).join(name::version_file(key, read));
+            let bytes = fs::read(&path);
+            // A file that was read is the version it says only if it was still the newest after the read.
+            version = self.newest(kind, key)?;
+            if version != Some(read) {
+                continue;
+            }
+            let bytes = bytes.map_err(|error| fault("read", &path, &error))?;
+            let record: Record = serde_json::from_slice(&bytes).map_err(|error| StoreError::Malformed {
+                kind: kind.name(),
+                key: key.to_string(),
+                reason: format!("{}: {error}", path.display()),
+            })?;
+            return Ok(Some(Stored { version: read, record }));
+        }
+        Ok(None)
+    }
+}
+
+impl State {
+    /// Learns the versions of a kind, once. Events are watched first, hence nothing falls between list and events.
+    fn know(&mut self, place: &Place, kind: Kind) -> Result<(), StoreError> {
+        if self.newest.contains_key(&kind) {
+            return Ok(());
+        }
+        let folder = place.folder(kind);
+        let mask = WatchMask::CREATE | WatchMask::ONLYDIR | WatchMask::DELETE_SELF | WatchMask::MOVE_SELF;
+        let descriptor = match self.inotify.watches().add(&folder, mask) {
+            Ok(descriptor) => descriptor,
+            // Nobody has written yet; looked for again at the next question.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(fault("watch", &folder, &error)),
+        };
+        self.folders.insert(descriptor, kind);
+        self.list(place, kind)
+    }
+
+    fn list(&mut self, place: &Place, kind: Kind) -> Result<(), StoreError> {
+        let folder = place.folder(kind);
+        let mut newest: BTreeMap<Key, u64> = BTreeMap::new();
+        for entry in fs::read_dir(&folder).map_err(|error| fault("list", &folder, &error))? {
+            let entry = entry.map_err(|error| fault("list", &folder, &error))?;
+            let Some((key, version)) = entry.file_name().to_str().and_then(|file| name::parse(kind, file)) else {
+                continue;
+            };
+            let known = newest.entry(key.clone()).or_insert(version);
+            if *known == version {
+                continue;
+            }
+            // The lower of two is what a killed writer left behind.
+            let _ = fs::remove_file(folder.join(name::version_file(&key, version.min(*known))));
+            *known = version.max(*known);
+        }
+        self.newest.insert(kind, newest);
+        Ok(())
+    }
+
+    fn catch_up(&mut self, place: &Place) -> Result<(), StoreError> {
+        let mut buffer = [0; 4096];
+        loop {
+            let (mut created, mut gone, mut overflow) = (Vec::new(), Vec::new(), false);
+            match self.inotify.read_events(&mut buffer) {
+                Ok(events) => {
+                    for event in events {
+                        if event.mask.contains(EventMask::Q_OVERFLOW) {
+                            overflow = true;
+                        } else if event.mask.intersects(EventMask::DELETE_SELF | EventMask::MOVE_SELF) {
+                            gone.push(event.wd);
+                        } else if let (Some(kind), Some(file)) =
+                            (self.folders.get(&event.wd), event.name.and_then(|name| name.to_str()))
+                        {
+                            created.extend(name::parse(*kind, file).map(|(key, version)| (*kind, key, version)));
+                        }
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(StoreError::Unavailable(format!("cannot read inotify events: {error}"))),
+            }
+            for (kind, key, version) in created {
+                self.created(kind, key, version);
+            }
+            for descriptor in gone {
+                self.folder_gone(place, &descriptor);
+            }
+            if overflow {
+                for kind in self.newest.keys().copied().collect::<Vec<_>>() {
+                    self.list(place, kind)?;
+                    self.tell(|subscriber| subscriber.kind == kind, |pending| pending.reset = true);
+                }
+            }
+        }
+    }
+
+    fn created(&mut self, kind: Kind, key: Key, version: u64) {
+        let newest = self.newest.entry(kind).or_default().entry(key.clone()).or_insert(0);
+        if version > *newest {
+            *newest = version;
+            self.tell(|subscriber| subscriber.kind == kind, |pending| _ = pending.keys.insert(key.clone()));
+        }
+    }
+
+    /// Somebody removed the state folder under us: what it said is no more, and a new one is looked for.
+    fn folder_gone(&mut self, place: &Place, descriptor: &WatchDescriptor) {
+        if let Some(kind) = self.folders.remove(descriptor) {
+            tracing::error!(folder = %place.folder(kind).display(), "the state folder was removed or moved away");
+            let _ = self.inotify.watches().remove(descriptor.clone());
+            self.newest.remove(&kind);
+            self.tell(|subscriber| subscriber.kind == kind, |pending| pending.reset = true);
+        }
+    }
+
+    fn tell(&self, wants: impl Fn(&Subscriber) -> bool, change: impl Fn(&mut Pending)) {
+        for subscriber in self.subscribers.iter().filter_map(Weak::upgrade).filter(|subscriber| wants(subscriber)) {
+            subscriber.add(&change);
+        }
+    }
+}

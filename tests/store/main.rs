@@ -1,0 +1,7 @@
+//! The stores: one contract, written once, and what each store must stand beside it.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+
+mod contract;
+mod dir;
+#[path = "../support/mod.rs"]
+mod support;

@@ -5,6 +5,7 @@
 
 mod completions;
 mod crds;
+mod ip;
 mod role;
 mod store_args;
 
@@ -65,6 +66,7 @@ struct Cli {
 enum Command {
     Completions(completions::Args),
     Crds(crds::Args),
+    Ip(ip::Args),
 }
 
 /// Runs the command that the process was started with.
@@ -74,6 +76,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Completions(args) => args.run(&mut Cli::command()),
         Command::Crds(args) => args.run(),
+        Command::Ip(args) => args.run(),
     };
     let exit = result.unwrap_or_else(|error| {
         if error.chain().any(is_broken_pipe) {

@@ -53,10 +53,11 @@ impl Args {
             });
             Ok(())
         })?;
-        if let Some(prefix) = around {
-            out.line(prefix, &Line { prefix })?;
-        } else if self.length.is_none() && tally.bad == 0 {
-            return Err(Failure::usage("there is no prefix to be around"));
+        match around {
+            // What is around the good ones only is no answer.
+            _ if tally.bad > 0 || self.length.is_some() => {}
+            Some(prefix) => out.line(prefix, &Line { prefix })?,
+            None => return Err(Failure::usage("there is no prefix to be around")),
         }
         out.flush()?;
         Ok(tally.exit(Exit::Done))

@@ -68,7 +68,12 @@ impl Args {
                 exit = Exit::No;
             }
             let answer = Answer { item, inside };
-            Ok(if single { out.line(inside, &answer)? } else { out.line(format_args!("{item} {inside}"), &answer)? })
+            if single {
+                out.line(inside, &answer)?;
+            } else {
+                out.line(format_args!("{item} {inside}"), &answer)?;
+            }
+            Ok(())
         })?;
         out.flush()?;
         Ok(tally.and(bad_prefixes).exit(exit))

@@ -7,8 +7,11 @@ use ipnetwork::IpNetwork;
 use super::input::{Lines, Tally};
 use crate::core::ip::text::parse_prefix;
 
+/// A prefix and its value.
+pub(super) type Valued = (IpNetwork, Option<Box<str>>);
+
 /// The prefixes of a file (`-`: standard input), with what stands behind each.
-pub(super) fn read(path: &Path) -> anyhow::Result<(Vec<(IpNetwork, Option<Box<str>>)>, Tally)> {
+pub(super) fn read(path: &Path) -> anyhow::Result<(Vec<Valued>, Tally)> {
     let mut prefixes = Vec::new();
     let tally = Lines::open(path)?.each(|line| {
         let (prefix, value) = line.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((line, ""));

@@ -4,8 +4,12 @@
 //! from the names of resources, never from error texts or client addresses; series appear with what they speak of and go
 //! with it. One struct a role, registered in its `new`.
 
+use std::time::Duration;
+
 use prometheus::core::Collector;
-use prometheus::{IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::core::controller::Figures;
 
 /// The metrics of one process.
 #[derive(Debug, Clone)]
@@ -43,6 +47,93 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// A metric whose name, help and labels stand in this file: they are valid, as the tests below see.
+#[expect(clippy::expect_used, reason = "names and labels are constants of this file")]
+fn valid<C>(metric: prometheus::Result<C>) -> C {
+    metric.expect("a valid name, help and labels")
+}
+
+/// What a controller counts. A controller that does not lead shows no pools and no VirtualIPs.
+#[derive(Debug, Clone)]
+pub struct ControllerMetrics {
+    leads: IntGauge,
+    pool_size: GaugeVec,
+    pool_used: GaugeVec,
+    vips: IntGaugeVec,
+    look: Histogram,
+    events_dropped: IntCounter,
+}
+
+impl ControllerMetrics {
+    /// Registers them.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        let gauges = |name: &str, help: &str, labels: &[&str]| GaugeVec::new(Opts::new(name, help), labels);
+        Self {
+            leads: metrics
+                .register(&valid(IntGauge::new("vipkeeper_controller_leader", "1 if this controller leads, else 0."))),
+            pool_size: metrics.register(&valid(gauges(
+                "vipkeeper_pool_addresses",
+                "Addresses of the AddressPool that can be given out in all.",
+                &["pool"],
+            ))),
+            pool_used: metrics.register(&valid(gauges(
+                "vipkeeper_pool_addresses_allocated",
+                "Addresses of the AddressPool that are in use.",
+                &["pool"],
+            ))),
+            vips: metrics.register(&valid(IntGaugeVec::new(
+                Opts::new("vipkeeper_virtualips", "VirtualIPs by a condition and whether it holds."),
+                &["condition", "status"],
+            ))),
+            look: metrics.register(&valid(Histogram::with_opts(
+                HistogramOpts::new(
+                    "vipkeeper_controller_look_duration_seconds",
+                    "Time that one look at all objects takes the controller.",
+                )
+                .buckets(vec![0.0001, 0.001, 0.01, 0.1, 1.0]),
+            ))),
+            events_dropped: metrics.register(&valid(IntCounter::new(
+                "vipkeeper_controller_events_dropped_total",
+                "Events that were not recorded: too many at once, or the store refused.",
+            ))),
+        }
+    }
+
+    /// Whether this controller leads.
+    pub fn leading(&self, leads: bool) {
+        self.leads.set(leads.into());
+        if !leads {
+            self.pool_size.reset();
+            self.pool_used.reset();
+            self.vips.reset();
+        }
+    }
+
+    /// The outcome of a look at everything, and how long it took.
+    pub fn look(&self, figures: &Figures, took: Duration) {
+        self.look.observe(took.as_secs_f64());
+        self.pool_size.reset();
+        self.pool_used.reset();
+        for (pool, (size, used)) in &figures.pools {
+            self.pool_size.with_label_values(&[pool]).set(size.to_f64());
+            self.pool_used.with_label_values(&[pool]).set(crate::core::ipam::Count::from(*used).to_f64());
+        }
+        for (condition, count) in [("Allocated", figures.allocated), ("Ready", figures.ready)] {
+            let set = |status: &str, count: usize| {
+                self.vips.with_label_values(&[condition, status]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            };
+            set("True", count);
+            set("False", figures.vips.saturating_sub(count));
+        }
+    }
+
+    /// An event that was not recorded.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
     }
 }
 

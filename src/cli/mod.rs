@@ -4,8 +4,8 @@
 //! line and is exit code 3, unless a [`Failure`] in its chain says otherwise.
 
 mod completions;
+mod controller;
 mod crds;
-mod ip;
 mod role;
 mod store_args;
 
@@ -65,8 +65,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Completions(completions::Args),
+    Controller(controller::Args),
     Crds(crds::Args),
-    Ip(ip::Args),
 }
 
 /// Runs the command that the process was started with.
@@ -75,8 +75,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Completions(args) => args.run(&mut Cli::command()),
+        Command::Controller(args) => args.run(),
         Command::Crds(args) => args.run(),
-        Command::Ip(args) => args.run(),
     };
     let exit = result.unwrap_or_else(|error| {
         if error.chain().any(is_broken_pipe) {

@@ -6,12 +6,13 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::wildcard_enum_match_arm, clippy::too_many_lines)]
 
 pub mod announce;
-pub mod conflict;
+pub mod controller;
 pub mod frame;
 pub mod interface;
 pub mod ip;
 pub mod ipam;
 pub mod keeper;
+pub mod lease;
 pub mod lookup;
 pub mod membership;
 pub mod net;

@@ -223,8 +223,9 @@ pub fn choose<'a>(vip: &Vip, candidates: &'a [Candidate], load: &Load) -> Choice
     Choice { node: winner.map(|rank| rank.name), others }
 }
 
-/// Why a candidate is not eligible.
-fn rejection(vip: &Vip, candidate: &Candidate) -> Option<Rejection> {
+/// Why a candidate is not eligible; `None` if it is.
+#[must_use]
+pub fn rejection(vip: &Vip, candidate: &Candidate) -> Option<Rejection> {
     let selected = vip.node_selector.as_ref().is_none_or(|selector| selector.matches(&candidate.labels));
     candidate
         .barrier

@@ -21,5 +21,11 @@ test: tools check ## all tests (as root: they make network namespaces)
 	cargo build --release
 	cargo test
 
+crds: ## write the CRDs of the code into the chart
+	cargo build -q
+	for plural in $$(target/debug/vipkeeper crds | awk '$$1 == "plural:" {print $$2}'); do \
+	  target/debug/vipkeeper crds --only $$plural > charts/vipkeeper/crds/vipkeeper.dev_$$plural.yaml; \
+	done
+
 bench: ## figures of every area beside their baselines (benches/results); BENCH=toolbox for one area
 	cargo bench $(if $(BENCH),--bench $(BENCH))

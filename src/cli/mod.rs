@@ -8,6 +8,7 @@ mod controller;
 mod crds;
 mod role;
 mod store_args;
+mod validate;
 
 use std::fmt;
 use std::io;
@@ -67,6 +68,8 @@ enum Command {
     Completions(completions::Args),
     Controller(controller::Args),
     Crds(crds::Args),
+    Ip(ip::Args),
+    Validate(validate::Args),
 }
 
 /// Runs the command that the process was started with.
@@ -77,6 +80,8 @@ pub fn main() -> ExitCode {
         Command::Completions(args) => args.run(&mut Cli::command()),
         Command::Controller(args) => args.run(),
         Command::Crds(args) => args.run(),
+        Command::Ip(args) => args.run(),
+        Command::Validate(args) => args.run(),
     };
     let exit = result.unwrap_or_else(|error| {
         if error.chain().any(is_broken_pipe) {

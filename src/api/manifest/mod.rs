@@ -13,6 +13,8 @@ mod scalar;
 mod schema;
 mod yaml;
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 pub use self::across::{Clash, ClashKind, clashes};
@@ -74,6 +76,8 @@ pub struct Reading {
     pub manifests: Vec<Manifest>,
     /// What is wrong with the others, in the order of the text.
     pub problems: Vec<Problem>,
+    /// How many objects of other groups were passed over.
+    pub foreign: usize,
 }
 
 impl Reading {
@@ -81,6 +85,7 @@ impl Reading {
     pub fn extend(&mut self, other: Self) {
         self.manifests.extend(other.manifests);
         self.problems.extend(other.problems);
+        self.foreign += other.foreign;
     }
 }
 
@@ -99,8 +104,15 @@ pub fn read(file: &str, bytes: &[u8]) -> Reading {
         let problem = |fault, object| locate(fault, file, document.number, object);
         let root = document.root.filter(|root| root.data != node::Data::Null);
         let outcome = root.map(|root| object::read(&root)).unwrap_or_default();
+        if outcome.foreign {
+            reading.foreign += 1;
+            continue;
+        }
         let broken = !document.faults.is_empty();
-        for fault in document.faults.into_iter().chain(outcome.faults) {
+        // A value that could not be read was taken as a text: what the schema says about that is of no use.
+        let unread: BTreeSet<String> = document.faults.iter().map(|fault| fault.field.clone()).collect();
+        let further = outcome.faults.into_iter().filter(|fault| !unread.contains(&fault.field));
+        for fault in document.faults.into_iter().chain(further) {
             reading.problems.push(problem(fault, outcome.object.as_ref()));
         }
         if let (false, Some(object), Some(body)) = (broken, outcome.object, outcome.body) {

@@ -37,6 +37,8 @@ pub(super) struct Outcome {
     pub(super) object: Option<ObjectRef>,
     /// The whole object with its defaults, if nothing is wrong.
     pub(super) body: Option<Value>,
+    /// Whether it is an object of somebody else's, which is none of our business.
+    pub(super) foreign: bool,
     /// What is wrong.
     pub(super) faults: Vec<Fault>,
     /// On which line each field stands.
@@ -52,6 +54,9 @@ pub(super) fn read(root: &Node) -> Outcome {
             root.type_name()
         );
         return Outcome { faults: vec![Fault::new(root.line, "", message)], ..Outcome::default() };
+    }
+    if is_foreign(root) {
+        return Outcome { foreign: true, ..Outcome::default() };
     }
     let Some(kind) = kind_of(root, &mut found) else {
         return Outcome { faults: found.faults, lines: found.lines, ..Outcome::default() };
@@ -73,7 +78,7 @@ pub(super) fn read(root: &Node) -> Outcome {
         }
         _ => None,
     };
-    Outcome { object: key, body, faults: found.faults, lines: found.lines }
+    Outcome { object: key, body, foreign: false, faults: found.faults, lines: found.lines }
 }
 
 fn at(entry: &Entry, field: &str, message: &str) -> Fault {
@@ -95,6 +100,16 @@ fn required_text<'a>(map: &'a Node, path: &str, field: &str, what: &str, found: 
     node.text()
 }
 
+/// Whether neither the group nor the kind is ours: a Deployment beside a VirtualIP is no fault. A list might hold
+/// objects of ours, so it is not passed over.
+fn is_foreign(root: &Node) -> bool {
+    let text = |field| root.get(field).and_then(Node::text);
+    let (Some(version), Some(kind)) = (text("apiVersion"), text("kind")) else { return false };
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    let is_ours = Kind::ALL.into_iter().any(|known| known.group() == GROUP && known.name().eq_ignore_ascii_case(kind));
+    group != GROUP && !is_ours && !kind.ends_with("List") && !kind.is_empty() && !version.is_empty()
+}
+
 fn kind_of(root: &Node, found: &mut Found) -> Option<Kind> {
     let version = required_text(root, "", "apiVersion", &format!("{GROUP}/{VERSION}"), found);
     let kinds = "VirtualIP, AddressPool or UDPProbe";
@@ -114,7 +129,10 @@ fn kind_of(root: &Node, found: &mut Found) -> Option<Kind> {
         Some(Kind::FailoverView) => {
             found.faults.push(fault("kind", "is written by vipkeeper alone: leave the object out".to_owned()));
         }
-        _ => found.faults.push(fault("kind", format!("must be {kinds}: other kinds are the API server's"))),
+        _ if kind.ends_with("List") => {
+            found.faults.push(fault("kind", "is a list: write each of its items as a document, after ---".to_owned()));
+        }
+        _ => found.faults.push(fault("kind", format!("must be {kinds}"))),
     }
     None
 }

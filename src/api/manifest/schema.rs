@@ -98,7 +98,10 @@ fn wrong_type(node: &Node, wanted: &str) -> String {
         (Data::Number(_) | Data::Bool(_), "a string") => {
             format!("must be a string, not {}: quote it", node.type_name())
         }
-        (Data::Text(_), "true or false" | "a whole number" | "a number") => {
+        (Data::Text(text), "true or false") if matches!(text.as_str(), "true" | "false") => {
+            format!("must be {wanted}, not a string: write it without quotes")
+        }
+        (Data::Text(text), "a whole number" | "a number") if text.parse::<f64>().is_ok() => {
             format!("must be {wanted}, not a string: write it without quotes")
         }
         _ => format!("must be {wanted}, not {}", node.type_name()),
@@ -130,12 +133,17 @@ fn map(node: &Node, entries: &[Entry], schema: &Value, path: &str, found: &mut F
     for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if node.get(name).is_none() && !fields.contains_key(name) {
             let about = properties.get(name).and_then(|schema| schema["description"].as_str()).unwrap_or_default();
-            let message = format!("is required: {}", about.lines().next().unwrap_or_default());
+            let message = format!("is required: {}", first_sentence(about));
             found.faults.push(Fault::new(node.line, join(path, name), message));
             right = false;
         }
     }
     right.then_some(Value::Object(fields))
+}
+
+fn first_sentence(text: &str) -> String {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    text.split(". ").next().unwrap_or_default().trim_end_matches('.').to_owned()
 }
 
 /// A default with the defaults of what is below it.

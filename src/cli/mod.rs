@@ -6,6 +6,7 @@
 mod completions;
 mod controller;
 mod crds;
+mod ip;
 mod role;
 mod store_args;
 mod validate;

@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::wildcard_enum_match_arm, clippy::too_many_lines)]
 
 pub mod announce;
+pub mod conflict;
 pub mod controller;
 pub mod frame;
 pub mod interface;

@@ -20,6 +20,7 @@ macro_rules! contract_tests {
         $crate::contract::contract_tests!($with:
             an_object_is_made_once,
             names_that_are_paths_are_refused,
+            what_breaks_a_rule_is_refused_with_the_field,
             a_replace_needs_the_version_it_saw,
             of_racing_replaces_one_wins,
             a_patch_applies_as_a_whole_or_not_at_all,
@@ -99,6 +100,22 @@ pub async fn names_that_are_paths_are_refused(store: SharedStore, ns: String) {
         assert!(made.is_err(), "{name:?}: {made:?}");
     }
     assert!(store.list(Kind::VirtualIP).await.unwrap().iter().all(|o| o.key.namespace.as_deref() != Some(&*ns)));
+}
+
+pub async fn what_breaks_a_rule_is_refused_with_the_field(store: SharedStore, ns: String) {
+    let refused = |outcome: Result<Object, StoreError>, field: &str| match outcome {
+        Err(StoreError::Invalid { reason, .. }) => assert!(reason.contains(field), "{field}: {reason}"),
+        other => panic!("{field}: {other:?}"),
+    };
+    refused(store.create(Kind::VirtualIP, vip(&ns, "web", "192.0.2.300")).await, "spec.address");
+    let made = store.create(Kind::VirtualIP, vip(&ns, "web", "192.0.2.1")).await.unwrap();
+    assert_eq!(made.body["spec"]["announce"]["burst"], 6, "defaults are filled in");
+    let mut body = made.body.clone();
+    body["spec"]["address"] = "192.0.2.2".into();
+    refused(store.replace(Kind::VirtualIP, body).await, "spec.address");
+    let set = patch(json!([{"op": "add", "path": "/spec/failback", "value": "Sometimes"}]));
+    refused(store.patch(Kind::VirtualIP, &made.key, &set).await, "spec.failback");
+    assert_eq!(store.get(Kind::VirtualIP, &made.key).await.unwrap(), Some(made));
 }
 
 pub async fn a_replace_needs_the_version_it_saw(store: SharedStore, ns: String) {

@@ -3,5 +3,7 @@
 
 mod contract;
 mod dir;
+mod manifests;
+mod processes;
 #[path = "../support/mod.rs"]
 mod support;

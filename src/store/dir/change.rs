@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::apply;
+use super::check;
 use super::commit::Verdict;
 use super::name;
 use super::record::{Record, Stored};
@@ -71,7 +72,7 @@ pub(super) fn replace(kind: Kind, key: &Key, body: Value, stored: Option<&Stored
     if version != stored.version.to_string() {
         return Err(conflict(kind, key));
     }
-    update(kind, key, body, stored)
+    update(kind, key, check::object(kind, key, body, stored.record.object.as_ref())?, stored)
 }
 
 /// A patch of the object.
@@ -91,7 +92,7 @@ pub(super) fn patch(
     if body["metadata"]["resourceVersion"].as_str() != Some(&stored.version.to_string()) {
         return Err(conflict(kind, key));
     }
-    update(kind, key, body, stored)
+    update(kind, key, check::object(kind, key, body, stored.record.object.as_ref())?, stored)
 }
 
 /// What `body` makes of a stored object: status and what the server gives stay, and the object goes when it is being

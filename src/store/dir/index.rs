@@ -42,6 +42,8 @@ pub(super) struct Subscriber {
     pending: Mutex<Pending>,
     /// Woken when something is pending.
     pub(super) news: Notify,
+    /// Rung as well (eventfd(2)), for a subscriber that polls.
+    bell: Option<OwnedFd>,
 }
 
 /// See [`Subscriber`].
@@ -65,6 +67,10 @@ impl Subscriber {
     pub(super) fn add(&self, change: impl FnOnce(&mut Pending)) {
         change(&mut self.lock());
         self.news.notify_one();
+        if let Some(bell) = &self.bell {
+            // It fails only when it is ringing already.
+            let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {
@@ -96,9 +102,9 @@ impl Index {
     }
 
     /// A subscriber to a kind that has everything pending.
-    pub(super) fn subscribe(&self, kind: Kind) -> Result<Arc<Subscriber>, StoreError> {
+    pub(super) fn subscribe(&self, kind: Kind, bell: Option<OwnedFd>) -> Result<Arc<Subscriber>, StoreError> {
         let pending = Mutex::new(Pending { reset: true, ..Pending::default() });
-        let subscriber = Arc::new(Subscriber { kind, pending, news: Notify::new() });
+        let subscriber = Arc::new(Subscriber { kind, pending, news: Notify::new(), bell });
         let mut state = self.lock();
         state.know(&self.place, kind)?;
         state.subscribers.retain(|subscriber| subscriber.strong_count() > 0);
@@ -107,7 +113,6 @@ impl Index {
     }
 
     /// Tells the subscribers to a kind.
-    #[allow(dead_code, reason = "the way from manifests to objects comes next")]
     pub(super) fn tell(&self, kind: Kind, change: &Change) {
         self.lock().tell(|subscriber| subscriber.kind == kind, |pending| pending.changes.push(change.clone()));
     }

@@ -3,20 +3,24 @@
 //!
 //! The user's files are only read. In the state folder each object is one file, `KIND/NAMESPACE.NAME@VERSION.json`
 //! ([`name`]); a write commits the next version with link(2) ([`commit`]); inotify tells every process which version is
-//! the newest ([`index`]). What the API server would do to an object on a write is in [`change`].
+//! the newest ([`index`]). What the API server would do to an object on a write is in [`change`], and the way from
+//! manifests to objects in [`intake`].
 
 mod apply;
 mod change;
+mod check;
 mod commit;
 mod engine;
 mod events;
 mod index;
+mod intake;
 mod name;
 mod place;
 mod record;
 pub mod walk;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,8 +36,9 @@ use self::engine::Engine;
 use self::index::Index;
 use self::place::Place;
 use self::record::Stored;
-use super::{Change, Event, Key, Object, RecordedEvent, Store, StoreError};
+use super::{Change, Event, EventType, Key, Object, RecordedEvent, Store, StoreError};
 use crate::api::kind::Kind;
+use crate::api::manifest::Problem;
 
 /// The embedded store.
 #[derive(Debug)]
@@ -49,6 +54,7 @@ struct Shared {
     index: Arc<Index>,
     writer: Mutex<Option<Arc<Writer>>>,
     last_birth: AtomicI64,
+    faults: Mutex<BTreeMap<(Kind, String), Option<Key>>>,
 }
 
 impl Dir {
@@ -63,7 +69,8 @@ impl Dir {
     pub fn open(path: impl AsRef<Path>, state_dir: Option<&Path>) -> Result<Self, StoreError> {
         let place = Arc::new(Place::open(path.as_ref(), state_dir)?);
         let index = Arc::new(Index::new(Arc::clone(&place))?);
-        let shared = Shared { place, index, writer: Mutex::new(None), last_birth: AtomicI64::new(0) };
+        let shared =
+            Shared { place, index, writer: Mutex::new(None), last_birth: AtomicI64::new(0), faults: Mutex::default() };
         Ok(Self { shared: Arc::new(shared), engine: Mutex::new(None) })
     }
 
@@ -72,7 +79,7 @@ impl Dir {
         if let Some(engine) = &*engine {
             return Ok(Arc::clone(engine));
         }
-        let started = Arc::new(Engine::start(Arc::clone(&self.shared))?);
+        let started = Arc::new(Engine::start(&self.shared)?);
         *engine = Some(Arc::clone(&started));
         Ok(started)
     }
@@ -112,8 +119,50 @@ impl Shared {
     }
 
     /// What is wrong with the manifests, as far as it belongs to a kind.
-    fn faults_of(&self, _kind: Kind) -> Vec<Change> {
-        Vec::new()
+    fn faults_of(&self, kind: Kind) -> Vec<Change> {
+        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = faults.iter().filter(|((of, _), _)| *of == kind);
+        own.map(|((_, reason), key)| Change::Invalid { key: key.clone(), reason: reason.clone() }).collect()
+    }
+
+    /// Says what is wrong with the manifests now; what was said before is not said again.
+    fn publish<'a>(&self, problems: impl Iterator<Item = &'a Problem>) {
+        let now: BTreeMap<(Kind, String), Option<Key>> = problems
+            .map(|problem| {
+                let object = problem.object.as_ref();
+                let key = object.map(|object| Key { namespace: object.namespace.clone(), name: object.name.clone() });
+                ((object.map_or(Kind::VirtualIP, |object| object.kind), problem.to_string()), key)
+            })
+            .collect();
+        let before = std::mem::replace(&mut *self.faults.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
+        for ((kind, reason), key) in now.into_iter().filter(|(fault, _)| !before.contains_key(fault)) {
+            if let Some(key) = &key {
+                self.record_refusal(kind, key, &reason);
+            }
+            self.index.tell(kind, &Change::Invalid { key, reason });
+        }
+    }
+
+    /// Notes beside an object that is in force that its manifest now says something else. Several processes see that;
+    /// one note is enough.
+    fn record_refusal(&self, kind: Kind, key: &Key, reason: &str) {
+        let Ok(Some(object)) = self.index.read(kind, key).map(|stored| stored.and_then(|s| s.object(kind, key))) else {
+            return;
+        };
+        let known = events::list(&self.place, kind, key, object.uid()).unwrap_or_default();
+        let event = Event {
+            kind,
+            key: key.clone(),
+            uid: object.uid().to_owned(),
+            event_type: EventType::Warning,
+            reason: "ManifestRefused",
+            message: reason.to_owned(),
+        };
+        if known.last().is_none_or(|last| last.message != event.message)
+            && let Err(error) = events::record(&self.place, &event, Timestamp::now())
+        {
+            tracing::warn!(%error, "cannot record an event");
+        }
     }
 }
 
@@ -122,7 +171,12 @@ impl Store for Dir {
     async fn watch(&self, kind: Kind) -> Result<BoxStream<'static, Change>, StoreError> {
         let shared = Arc::clone(&self.shared);
         blocking(move || shared.writer().map(drop)).await?;
-        watch::stream(Arc::clone(&self.shared), kind, self.engine()?)
+        let engine = self.engine()?;
+        if kind.user_written() {
+            // What is in force when a role starts includes what the user wrote while none was running.
+            let _ = engine.ready.clone().wait_for(|ready| *ready).await;
+        }
+        watch::stream(Arc::clone(&self.shared), kind, engine)
     }
 
     async fn get(&self, kind: Kind, key: &Key) -> Result<Option<Object>, StoreError> {
@@ -149,6 +203,7 @@ impl Store for Dir {
 
     async fn create(&self, kind: Kind, body: Value) -> Result<Object, StoreError> {
         let key = change::key_of(kind, &body)?;
+        let body = check::object(kind, &key, body, None)?;
         let birth = self.shared.birth();
         let decide = {
             let key = key.clone();

@@ -3,6 +3,7 @@
 //! A namespace has no dot, so the first dot ends it; no name of Kubernetes has an `@`.
 
 use crate::api::kind::Kind;
+use crate::api::rules::name::{is_label, is_subdomain};
 use crate::store::Key;
 
 /// The longest key in bytes: with `@`, twenty digits and `.json` it is still a file name (NAME_MAX is 255).
@@ -50,7 +51,7 @@ pub(super) fn fault(kind: Kind, key: &Key) -> Option<String> {
         Some(namespace) if !kind.namespaced() => {
             return Some(format!("metadata.namespace is {namespace:?}: the kind has no namespaces, leave it out"));
         }
-        Some(namespace) if !(is_label(namespace) && namespace.len() <= 63) => {
+        Some(namespace) if !is_label(namespace) => {
             return Some(format!(
                 "metadata.namespace is {namespace:?}: it must be at most 63 lower-case letters, digits and '-', with a \
                  letter or digit at both ends"
@@ -58,7 +59,7 @@ pub(super) fn fault(kind: Kind, key: &Key) -> Option<String> {
         }
         _ => {}
     }
-    if key.name.len() > 253 || !key.name.split('.').all(is_label) {
+    if !is_subdomain(&key.name) {
         return Some(format!(
             "metadata.name is {:?}: it must be at most 253 lower-case letters, digits, '-' and '.', with a letter or \
              digit at both ends and around each '.'",
@@ -71,11 +72,6 @@ pub(super) fn fault(kind: Kind, key: &Key) -> Option<String> {
             "metadata.name: namespace and name together have {length} characters; a directory store takes {LONGEST}"
         )
     })
-}
-
-fn is_label(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    !text.is_empty() && text.bytes().all(allowed) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 #[cfg(test)]

@@ -73,7 +73,6 @@ impl Place {
     }
 
     /// The user's manifests.
-    #[allow(dead_code, reason = "the way from manifests to objects comes next")]
     pub(super) fn manifests(&self) -> &Path {
         &self.manifests
     }

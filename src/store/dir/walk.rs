@@ -39,7 +39,9 @@ pub fn is_manifest(path: &Path) -> bool {
         })
 }
 
-fn is_hidden(path: &Path) -> bool {
+/// Whether a name is not looked at.
+#[must_use]
+pub fn is_hidden(path: &Path) -> bool {
     path.file_name().is_none_or(|name| name.as_bytes().starts_with(b"."))
 }
 

@@ -35,7 +35,7 @@ pub(super) fn stream<G: Send + 'static>(
     kind: Kind,
     guard: G,
 ) -> Result<BoxStream<'static, Change>, StoreError> {
-    let subscriber = shared.index.subscribe(kind)?;
+    let subscriber = shared.index.subscribe(kind, None)?;
     let watch = Watch { shared, subscriber, kind, told: Told::new(), ready: VecDeque::new() };
     Ok(stream::unfold((watch, guard), |(mut watch, guard)| async move {
         let change = watch.next().await;

@@ -6,9 +6,11 @@
 
 pub mod api;
 pub mod cli;
+pub mod clock;
 pub mod controller;
 pub mod core;
 pub mod geo;
+pub mod hold;
 pub mod http;
 pub mod logging;
 pub mod metrics;

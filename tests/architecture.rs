@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["core", "wire"],
     &["api"],
-    &["store", "netlink", "packet", "gate", "nftables", "udp", "http", "upstream", "geo", "metrics", "logging"],
-    &["agent", "controller", "prober", "lookup", "node"],
+    &[
+        "store", "netlink", "packet", "gate", "nftables", "udp", "http", "upstream", "geo", "metrics", "logging",
+        "clock",
+    ],
+    &["agent", "controller", "prober", "lookup", "node", "hold"],
     &["cli"],
 ];
 

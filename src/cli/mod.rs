@@ -7,9 +7,11 @@ mod completions;
 mod controller;
 mod crds;
 mod ip;
+mod link;
 mod role;
 mod store_args;
 mod validate;
+mod vip;
 
 use std::fmt;
 use std::io;
@@ -70,7 +72,9 @@ enum Command {
     Controller(controller::Args),
     Crds(crds::Args),
     Ip(ip::Args),
+    Link(link::Args),
     Validate(validate::Args),
+    Vip(vip::Args),
 }
 
 /// Runs the command that the process was started with.
@@ -82,7 +86,9 @@ pub fn main() -> ExitCode {
         Command::Controller(args) => args.run(),
         Command::Crds(args) => args.run(),
         Command::Ip(args) => args.run(),
+        Command::Link(args) => args.run(),
         Command::Validate(args) => args.run(),
+        Command::Vip(args) => args.run(),
     };
     let exit = result.unwrap_or_else(|error| {
         if error.chain().any(is_broken_pipe) {

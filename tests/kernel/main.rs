@@ -6,5 +6,7 @@ mod support;
 
 mod addresses;
 mod events;
+mod link;
 mod packets;
 mod segment;
+mod vip;

@@ -71,6 +71,7 @@ pub const ALL: &[&Rule] = &[
     &one_of::SOME_TARGET,
     &range::RANGE_FORM,
     &range::EXCLUDE_FORM,
+    &range::RANGE_CANONICAL,
     &range::RANGE_HOST_BITS,
     &range::RANGE_ONE_FAMILY,
     &range::RANGE_UPWARDS,

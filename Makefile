@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help check test bench demo crds fmt tools
+.PHONY: help check test bench demo crds fmt tools fuzz
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -29,3 +29,6 @@ crds: ## write the CRDs of the code into the chart
 
 bench: ## figures of every area beside their baselines (benches/results); BENCH=toolbox for one area
 	cargo bench $(if $(BENCH),--bench $(BENCH))
+
+fuzz: ## each fuzz target for FUZZ_SECONDS (20), with the nightly compiler; FUZZ=ip for one target
+	.ci/fuzz $(or $(FUZZ_SECONDS),20) $(FUZZ)

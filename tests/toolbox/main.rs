@@ -10,3 +10,4 @@ mod original;
 mod sorting;
 #[path = "../support/mod.rs"]
 mod support;
+mod terminal;

@@ -4,6 +4,7 @@
 //! Imports go one way (tests/architecture.rs holds us to it): `cli` → roles (`agent`, `controller`, …) → adapters
 //! (`store`, `netlink`, `packet`, `http`, …) → `api`, `wire`, `core`. What decides lives in [`core`]; the rest is thin.
 
+pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod clock;

@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use prometheus::core::Collector;
-use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 use crate::core::controller::Figures;
 
@@ -137,6 +139,93 @@ impl ControllerMetrics {
     }
 }
 
+/// What an agent counts.
+#[derive(Debug, Clone)]
+pub struct AgentMetrics {
+    held: IntGaugeVec,
+    announced: IntCounterVec,
+    failed: IntCounterVec,
+    conflicts: IntCounter,
+    defended: IntCounter,
+    repaired: IntCounter,
+}
+
+impl AgentMetrics {
+    /// Registers them.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        let vec = |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
+        let gauges = |name: &str, help: &str, labels: &[&str]| IntGaugeVec::new(Opts::new(name, help), labels);
+        let new = Self {
+            held: metrics.register(&valid(gauges(
+                "vipkeeper_vip_held",
+                "1 if this node answers for the VirtualIP, 0 if it may and does not.",
+                &["namespace", "name"],
+            ))),
+            announced: metrics.register(&valid(vec(
+                "vipkeeper_announcements_sent_total",
+                "Frames sent to announce addresses.",
+                &["family"],
+            ))),
+            failed: metrics.register(&valid(vec(
+                "vipkeeper_announcements_failed_total",
+                "Frames that the kernel did not take.",
+                &["family"],
+            ))),
+            conflicts: metrics.register(&valid(IntCounter::new(
+                "vipkeeper_address_conflicts_total",
+                "Times that another host began to claim an address that this node holds.",
+            ))),
+            defended: metrics.register(&valid(IntCounter::new(
+                "vipkeeper_address_defences_total",
+                "Claims that were answered with an announcement (RFC 5227 section 2.4).",
+            ))),
+            repaired: metrics.register(&valid(IntCounter::new(
+                "vipkeeper_addresses_repaired_total",
+                "Addresses that something else removed and that were put back.",
+            ))),
+        };
+        for family in ["ipv4", "ipv6"] {
+            new.announced.with_label_values(&[family]);
+            new.failed.with_label_values(&[family]);
+        }
+        new
+    }
+
+    /// Whether this node answers for a VIP that it may hold.
+    pub fn set_held(&self, namespace: &str, name: &str, held: bool) {
+        self.held.with_label_values(&[namespace, name]).set(held.into());
+    }
+
+    /// The node may not hold the VIP any more.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        // It is an error only if there was no such series.
+        let _absent = self.held.remove_label_values(&[namespace, name]);
+    }
+
+    /// Frames of a family that were sent, and that were not.
+    pub fn announced(&self, ipv6: bool, sent: u64, failed: u64) {
+        let family = if ipv6 { "ipv6" } else { "ipv4" };
+        self.announced.with_label_values(&[family]).inc_by(sent);
+        self.failed.with_label_values(&[family]).inc_by(failed);
+    }
+
+    /// Another host began to claim an address.
+    pub fn conflict(&self) {
+        self.conflicts.inc();
+    }
+
+    /// A claim was answered.
+    pub fn defended(&self) {
+        self.defended.inc();
+    }
+
+    /// An address was put back.
+    pub fn repaired(&self) {
+        self.repaired.inc();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,5 +233,15 @@ mod tests {
     #[test]
     fn a_new_set_says_which_version_runs() {
         assert!(Metrics::new().render().contains("vipkeeper_build_info{version=\""));
+    }
+
+    #[test]
+    fn every_name_is_valid_and_there_once() {
+        let metrics = Metrics::new();
+        let agent = AgentMetrics::new(&metrics);
+        agent.set_held("shop", "web", true);
+        assert!(metrics.render().contains("vipkeeper_vip_held{name=\"web\",namespace=\"shop\"} 1"));
+        agent.forget("shop", "web");
+        assert!(!metrics.render().contains("vipkeeper_vip_held"));
     }
 }

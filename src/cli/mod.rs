@@ -3,6 +3,7 @@
 //! A command's file has its clap arguments and `run(self) -> Result<Exit, anyhow::Error>`; an error is printed as one
 //! line and is exit code 3, unless a [`Failure`] in its chain says otherwise.
 
+mod agent;
 mod completions;
 mod controller;
 mod crds;
@@ -68,6 +69,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Agent(agent::Args),
     Completions(completions::Args),
     Controller(controller::Args),
     Crds(crds::Args),
@@ -82,6 +84,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
+        Command::Agent(args) => args.run(),
         Command::Completions(args) => args.run(&mut Cli::command()),
         Command::Controller(args) => args.run(),
         Command::Crds(args) => args.run(),

@@ -60,6 +60,14 @@ impl StoreArgs {
         }
     }
 
+    /// Whether the store is the Kubernetes API.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn is_kubernetes(&self) -> anyhow::Result<bool> {
+        Ok(self.location()? == Location::Kubernetes)
+    }
+
     fn location(&self) -> anyhow::Result<Location> {
         let kubernetes = self.kubeconfig.is_some() || self.context.is_some();
         let given = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());

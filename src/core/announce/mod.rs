@@ -79,6 +79,13 @@ pub enum Input {
         /// How often.
         timing: Timing,
     },
+    /// From now on announce the address this often; nothing is said at once.
+    Pace {
+        /// The address.
+        ip: IpAddr,
+        /// How often.
+        timing: Timing,
+    },
     /// Say no more of the address.
     Silence {
         /// The address.
@@ -195,6 +202,7 @@ impl Announcer {
         self.now = self.now.max(now);
         match input {
             Input::Announce { ip, link, timing } => self.begin(ip, link, timing),
+            Input::Pace { ip, timing } => self.pace(ip, timing),
             Input::Silence { ip } => {
                 self.vips.remove(&ip);
             }
@@ -268,6 +276,15 @@ impl Announcer {
         push(Class::Gateways, Task::Ask(true, 0));
         push(Class::Neighbours, Task::Ask(false, 0));
         self.follow(ip, due, 0);
+    }
+
+    /// Ends the burst, if it goes on, and counts the interval from now.
+    fn pace(&mut self, ip: IpAddr, timing: Timing) {
+        let Some(vip) = self.vips.get_mut(&ip).filter(|vip| vip.timing != timing) else { return };
+        self.serial += 1;
+        vip.timing = timing;
+        vip.serial = self.serial;
+        self.follow(ip, self.now, timing.burst.into());
     }
 
     /// Whether the job's address is still announced, in the burst that the job belongs to.

@@ -80,6 +80,25 @@ fn v6(n: u16) -> IpAddr {
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 
 #[test]
+fn another_pace_counts_from_now_and_says_nothing_at_once() {
+    let mut node = Node::new();
+    let ip = v4(1);
+    node.announce(ip);
+    node.pass(SECONDS(20));
+    node.sent.clear();
+    let start = node.now;
+    let timing = Timing { interval: Duration::from_millis(200), burst: 6 };
+    node.tell(Input::Pace { ip, timing });
+    assert!(node.sent.is_empty());
+    node.pass(SECONDS(1));
+    let times = node.times(ip, start, Form::Announcement);
+    assert!((4..=5).contains(&times.len()) && times[0] >= 200, "{times:?}");
+    node.tell(Input::Pace { ip: v4(2), timing });
+    node.pass(SECONDS(1));
+    assert!(node.times(v4(2), start, Form::Announcement).is_empty(), "nobody announces it");
+}
+
+#[test]
 fn both_forms_at_once_then_the_burst_then_each_interval() {
     let mut node = Node::new();
     let start = node.now;

@@ -119,6 +119,15 @@ pub enum Effect {
         /// The address.
         ip: IpAddr,
     },
+    /// The node may not hold the VIP any more; its address is being removed if nothing else wants it.
+    Released {
+        /// The VIP.
+        uid: String,
+        /// Its name.
+        name: String,
+        /// The address.
+        ip: IpAddr,
+    },
     /// What becomes of a VIP changed.
     Report {
         /// The VIP.
@@ -246,8 +255,9 @@ impl Keeper {
     fn set_rights(&mut self, vips: BTreeMap<String, Vip>) {
         let gone: Vec<String> = self.vips.keys().filter(|uid| !vips.contains_key(*uid)).cloned().collect();
         for uid in gone {
-            if let Some(entry) = self.vips.remove(&uid) {
-                self.forget(&uid, entry.vip.ip, entry.announced.is_some());
+            if let Some(Entry { vip, announced, .. }) = self.vips.remove(&uid) {
+                self.forget(&uid, vip.ip, announced.is_some());
+                self.effects.push_back(Effect::Released { uid, name: vip.name, ip: vip.ip });
             }
         }
         for (uid, vip) in vips {

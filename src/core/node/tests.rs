@@ -156,6 +156,7 @@ impl World {
             keeper::Effect::Announce { .. }
             | keeper::Effect::Silence { .. }
             | keeper::Effect::Repaired { .. }
+            | keeper::Effect::Released { .. }
             | keeper::Effect::Report { .. } => {}
         }
     }

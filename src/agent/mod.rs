@@ -1,0 +1,328 @@
+//! The agent: makes a node's kernel hold the addresses that the node has the right to, and announces them.
+//!
+//! A thin loop round [`Node`]: what the store, the kernel and the wire say goes in, what it asks for is carried out, and
+//! it sleeps until the next of either. Addresses stay when the process ends, for the next one to adopt, unless
+//! [`Config::release_on_exit`] says otherwise.
+
+mod announcer;
+mod clock;
+mod kernel;
+mod lock;
+mod registry;
+mod reports;
+mod transitions;
+mod views;
+mod watches;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{self, Sender, UnboundedSender};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use self::announcer::{Announcer, Order, Wire};
+use self::reports::Report;
+use self::watches::Watched;
+use crate::core::announce::Timing;
+use crate::core::keeper;
+use crate::core::node::{self, Effect, Input, Node, Set, Versioned};
+use crate::core::plan::Step;
+use crate::core::view::Gate;
+use crate::http::Health;
+use crate::metrics::AgentMetrics;
+use crate::netlink::{Netlink, NetlinkError};
+use crate::store::{SharedStore, StoreError};
+
+pub use self::lock::Lock;
+pub use self::registry::register;
+
+/// The UDP port of heartbeats.
+pub const HEARTBEAT_PORT: u16 = 9473;
+
+/// How many inputs wait at most; whoever has more waits.
+const QUEUE: usize = 4096;
+
+/// How long an agent that releases on exit waits for the store before it takes its addresses down without it.
+const RELEASE_TIME: Duration = Duration::from_secs(5);
+
+/// How an agent runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The node's name.
+    pub node: String,
+    /// The segments that a person named, by interface.
+    pub segments: BTreeMap<String, String>,
+    /// Whether to give up all addresses when asked to end.
+    pub release_on_exit: bool,
+}
+
+/// Why an agent could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The kernel did not say which boot this is.
+    #[error("cannot read the boot id: {0}")]
+    BootId(#[source] io::Error),
+    /// Another agent runs here.
+    #[error("another vipkeeper agent runs in this network namespace; there can be one")]
+    Locked,
+    /// The lock could not be taken.
+    #[error("cannot take the lock of this network namespace: {0}")]
+    Lock(#[source] io::Error),
+    /// Netlink failed.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The store cannot be watched.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A part of the agent ended that never should.
+    #[error("a part of the agent ended: {0}")]
+    Ended(String),
+}
+
+/// What the parts of the agent tell the loop.
+#[derive(Debug)]
+enum Told {
+    Vips(Set<Watched>),
+    Views(Set<Versioned>),
+    Node(Input),
+    Kernel(keeper::Input),
+    Wire(Wire),
+}
+
+/// Runs an agent until `stop`.
+///
+/// # Errors
+/// [`AgentError`] when the agent cannot start, or a part of it fails for good; addresses stay as they are.
+pub async fn run(
+    config: Config,
+    store: SharedStore,
+    metrics: AgentMetrics,
+    health: Arc<Health>,
+    stop: CancellationToken,
+) -> Result<(), AgentError> {
+    let _lock = Lock::take()?;
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(AgentError::BootId)?;
+    let netlink = Netlink::new()?;
+    let (told, mut inputs) = mpsc::channel(QUEUE);
+    let (steps, lists) = mpsc::unbounded_channel();
+    let (reports, waiting) = mpsc::unbounded_channel();
+    let mut parts: JoinSet<Result<(), AgentError>> = JoinSet::new();
+    spawn_watchers(&mut parts, &store, &netlink, &told);
+    parts.spawn({
+        let (netlink, told) = (netlink.clone(), told.clone());
+        async move {
+            kernel::execute(netlink, lists, told).await;
+            Ok(())
+        }
+    });
+    let writer = tokio::spawn(reports::write(SharedStore::clone(&store), waiting));
+    let announcer = Announcer::start(netlink.clone(), told.clone(), metrics.clone());
+    let named = node::Config {
+        node: config.node.clone(),
+        boot_id: boot_id.trim().to_owned(),
+        port: HEARTBEAT_PORT,
+        gate: Gate::None,
+        named: config.segments.clone(),
+    };
+    let mut agent = Agent {
+        name: config.node.clone(),
+        node: Node::new(named),
+        vips: BTreeMap::new(),
+        conflicts: BTreeMap::new(),
+        store,
+        told,
+        steps,
+        reports,
+        announcer,
+        metrics,
+    };
+    let ended = agent.serve(&mut inputs, &mut parts, &health, &config, &stop).await;
+    health.set_ready(false);
+    if ended.is_ok() && config.release_on_exit {
+        let removed = kernel::remove_all(&netlink).await?;
+        info!(removed, "released all addresses");
+    }
+    let Agent { reports, .. } = agent;
+    drop(reports);
+    if tokio::time::timeout(RELEASE_TIME, writer).await.is_err() {
+        warn!("some statuses were not written");
+    }
+    ended
+}
+
+/// Removes every address of this network namespace that carries the agent's mark, whoever left it; returns how many.
+///
+/// # Errors
+/// An agent runs here, or the kernel refused.
+pub async fn cleanup() -> Result<usize, AgentError> {
+    let _lock = Lock::take()?;
+    Ok(kernel::remove_all(&Netlink::new()?).await?)
+}
+
+fn spawn_watchers(
+    parts: &mut JoinSet<Result<(), AgentError>>,
+    store: &SharedStore,
+    netlink: &Netlink,
+    told: &Sender<Told>,
+) {
+    let (vips, views) = (SharedStore::clone(store), SharedStore::clone(store));
+    let (to_vips, to_views, to_kernel, netlink) = (told.clone(), told.clone(), told.clone(), netlink.clone());
+    parts.spawn(async move { Ok(watches::vips(vips, to_vips).await?) });
+    parts.spawn(async move { Ok(watches::views(views, to_views).await?) });
+    parts.spawn(async move { Ok(kernel::follow(netlink, to_kernel).await?) });
+}
+
+/// The loop's state.
+struct Agent {
+    name: String,
+    node: Node,
+    vips: BTreeMap<String, Watched>,
+    /// Who else claims an address of ours, by uid.
+    conflicts: BTreeMap<String, reports::Claim>,
+    store: SharedStore,
+    told: Sender<Told>,
+    steps: UnboundedSender<Vec<Step>>,
+    reports: UnboundedSender<Report>,
+    announcer: Announcer,
+    metrics: AgentMetrics,
+}
+
+impl Agent {
+    async fn serve(
+        &mut self,
+        inputs: &mut mpsc::Receiver<Told>,
+        parts: &mut JoinSet<Result<(), AgentError>>,
+        health: &Health,
+        config: &Config,
+        stop: &CancellationToken,
+    ) -> Result<(), AgentError> {
+        let mut batch = Vec::new();
+        let mut give_up = None;
+        loop {
+            let due = self.node.poll_timeout().map(|(at, _)| at.since(clock::now()));
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if give_up.is_none() => {
+                    if !config.release_on_exit {
+                        info!("ending; the addresses stay for the next run");
+                        return Ok(());
+                    }
+                    self.node.handle(clock::now(), Input::Leave);
+                    give_up = Some(tokio::time::Instant::now() + RELEASE_TIME);
+                }
+                count = inputs.recv_many(&mut batch, QUEUE) => {
+                    if count == 0 {
+                        return Err(AgentError::Ended("the queue".to_owned()));
+                    }
+                }
+                Some(ended) = parts.join_next() => return Err(reason(ended)),
+                () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => {
+                    self.node.handle_timeout(clock::now());
+                }
+                () = tokio::time::sleep_until(give_up.unwrap_or_else(tokio::time::Instant::now)), if give_up.is_some() => {
+                    warn!("the store does not answer; the addresses go without its knowledge");
+                    return Ok(());
+                }
+            }
+            for told in batch.drain(..) {
+                self.take(told);
+            }
+            while let Some(effect) = self.node.poll_effect() {
+                self.execute(effect);
+            }
+            health.set_ready(self.node.is_informed());
+            if self.node.is_gone() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take(&mut self, told: Told) {
+        let now = clock::now();
+        match told {
+            Told::Vips(set) => self.take_vips(set),
+            Told::Views(set) => self.node.handle(now, Input::Views(set)),
+            Told::Node(input) => self.node.handle(now, input),
+            Told::Kernel(input) => {
+                self.announcer.tell_kernel(&input);
+                self.node.handle(now, Input::Kernel(input));
+            }
+            Told::Wire(Wire::Probed { uid, answered }) => {
+                self.node.handle(now, Input::Kernel(keeper::Input::Probed { uid, answered }));
+            }
+            Told::Wire(Wire::Claimed { uid, mac }) => self.claimed(&uid, mac),
+            Told::Wire(Wire::Unclaimed { uid }) => self.unclaimed(&uid),
+        }
+    }
+
+    fn take_vips(&mut self, set: Set<Watched>) {
+        let known = |watched: &Watched| node::Vip {
+            name: watched.key.to_string(),
+            ip: watched.ip,
+            interface: watched.interface.clone(),
+        };
+        let set = match set {
+            Set::All(all) => {
+                let vips = all.iter().map(|(uid, watched)| (uid.clone(), known(watched))).collect();
+                self.vips = all;
+                Set::All(vips)
+            }
+            Set::One(uid, watched) => {
+                let vip = known(&watched);
+                let timing = Timing { interval: watched.interval, burst: watched.burst };
+                self.announcer.order(Order::Pace { ip: watched.ip, timing });
+                self.vips.insert(uid.clone(), watched);
+                Set::One(uid, vip)
+            }
+            Set::Gone(uid) => {
+                self.vips.remove(&uid);
+                Set::Gone(uid)
+            }
+        };
+        self.node.handle(clock::now(), Input::Vips(set));
+    }
+
+    fn execute(&mut self, effect: Effect) {
+        match effect {
+            Effect::Create(segment) => {
+                tokio::spawn(views::create(SharedStore::clone(&self.store), segment, self.told.clone()));
+            }
+            Effect::Write { segment, purpose, patch } => {
+                info!(segment, purpose = purpose.as_str(), "writing the view");
+                tokio::spawn(views::patch(SharedStore::clone(&self.store), segment, purpose, patch, self.told.clone()));
+            }
+            Effect::Kernel(keeper::Effect::Apply(steps)) => {
+                if self.steps.send(steps).is_err() {
+                    error!("nobody carries out steps any more");
+                }
+            }
+            Effect::Kernel(keeper::Effect::Probe { uid, ip, link }) => {
+                self.announcer.order(Order::Probe { uid, ip, link });
+            }
+            Effect::Kernel(keeper::Effect::Announce { uid, ip, link }) => self.announce(uid, ip, link),
+            Effect::Kernel(keeper::Effect::Silence { ip }) => self.announcer.order(Order::Silence { ip }),
+            Effect::Kernel(keeper::Effect::Repaired { uid, ip }) => self.repaired(&uid, ip),
+            Effect::Kernel(keeper::Effect::Released { uid, name, ip }) => self.released(&uid, &name, ip),
+            Effect::Kernel(keeper::Effect::Report { uid, holding }) => self.report(&uid, &holding),
+        }
+    }
+
+    fn announce(&mut self, uid: String, ip: IpAddr, link: u32) {
+        let known = self.vips.get(&uid);
+        let timing = known.map_or_else(Timing::default, |vip| Timing { interval: vip.interval, burst: vip.burst });
+        self.announcer.order(Order::Announce { uid, ip, link, timing });
+    }
+}
+
+fn reason(ended: Result<Result<(), AgentError>, tokio::task::JoinError>) -> AgentError {
+    match ended {
+        Ok(Ok(())) => AgentError::Ended("a task".to_owned()),
+        Ok(Err(error)) => error,
+        Err(error) => AgentError::Ended(error.to_string()),
+    }
+}

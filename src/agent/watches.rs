@@ -1,0 +1,130 @@
+//! What the store says, as the node's inputs: VirtualIPs that have an address, and views.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::sync::mpsc::Sender;
+use tracing::{info, warn};
+
+use super::Told;
+use crate::api::kind::Kind;
+use crate::api::{FailoverView, VirtualIP, VirtualIPStatus};
+use crate::core::node::{Set, Versioned};
+use crate::store::{Change, Key, Object, SharedStore, StoreError};
+
+/// A VirtualIP that has an address, as far as an agent needs it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Watched {
+    pub(super) key: Key,
+    pub(super) ip: IpAddr,
+    pub(super) interface: Option<String>,
+    pub(super) interval: Duration,
+    pub(super) burst: u8,
+    pub(super) status: Box<VirtualIPStatus>,
+}
+
+impl Watched {
+    /// `None` as long as it has no address.
+    fn new(key: Key, vip: VirtualIP) -> Option<Self> {
+        let status = Box::new(vip.status.unwrap_or_default());
+        let ip = status.address.as_deref()?.split('/').next()?.parse().ok()?;
+        Some(Self {
+            key,
+            ip,
+            interface: vip.spec.interface,
+            interval: vip.spec.announce.interval.0,
+            burst: vip.spec.announce.burst,
+            status,
+        })
+    }
+}
+
+/// What becomes of an object of a watch: what it is to us by name, `None` if it is nothing.
+type Read<T> = fn(&Object) -> Result<Option<(String, T)>, StoreError>;
+
+/// Tells of the VirtualIPs, by uid, until the channel closes.
+pub(super) async fn vips(store: SharedStore, told: Sender<Told>) -> Result<(), StoreError> {
+    let read: Read<Watched> = |object| {
+        let vip = object.parse::<VirtualIP>()?;
+        Ok(Watched::new(object.key.clone(), vip).map(|watched| (object.uid().to_owned(), watched)))
+    };
+    follow(store, Kind::VirtualIP, told, read, Told::Vips).await
+}
+
+/// Tells of the views, by segment, until the channel closes.
+pub(super) async fn views(store: SharedStore, told: Sender<Told>) -> Result<(), StoreError> {
+    let read: Read<Versioned> = |object| Ok(Some((object.key.name.clone(), versioned(object)?)));
+    follow(store, Kind::FailoverView, told, read, Told::Views).await
+}
+
+/// The view in an object of the store.
+pub(super) fn versioned(object: &Object) -> Result<Versioned, StoreError> {
+    let view = object.parse::<FailoverView>()?.spec.0;
+    Ok(Versioned { uid: object.uid().to_owned(), version: object.resource_version().to_owned(), view })
+}
+
+async fn follow<T: Send + 'static>(
+    store: SharedStore,
+    kind: Kind,
+    told: Sender<Told>,
+    read: Read<T>,
+    wrap: fn(Set<T>) -> Told,
+) -> Result<(), StoreError> {
+    let mut changes = store.watch(kind).await?;
+    let mut names: BTreeMap<Key, String> = BTreeMap::new();
+    let mut lost = false;
+    while let Some(change) = changes.next().await {
+        let mut sets = Vec::new();
+        match change {
+            Change::Reset(objects) => {
+                if std::mem::take(&mut lost) {
+                    info!(kind = kind.name(), "the store answers again");
+                }
+                names.clear();
+                let mut all = BTreeMap::new();
+                for object in objects {
+                    if let Some((name, what)) = taken(&object, read) {
+                        names.insert(object.key.clone(), name.clone());
+                        all.insert(name, what);
+                    }
+                }
+                sets.push(Set::All(all));
+            }
+            Change::Apply(object) => {
+                let taken = taken(&object, read);
+                // An object made anew under the same name is another one.
+                let old = names.remove(&object.key);
+                sets.extend(old.filter(|old| taken.as_ref().is_none_or(|(name, _)| name != old)).map(Set::Gone));
+                if let Some((name, what)) = taken {
+                    names.insert(object.key.clone(), name.clone());
+                    sets.push(Set::One(name, what));
+                }
+            }
+            Change::Delete(key) => sets.extend(names.remove(&key).map(Set::Gone)),
+            Change::Invalid { key, reason } => {
+                let key = key.map(|key| key.to_string()).unwrap_or_default();
+                warn!(kind = kind.name(), key, reason, "an invalid object is ignored; what was accepted of it stays");
+            }
+            Change::Lost(reason) => {
+                if !std::mem::replace(&mut lost, true) {
+                    warn!(kind = kind.name(), reason, "the store does not answer; nothing changes meanwhile");
+                }
+            }
+        }
+        for set in sets {
+            if told.send(wrap(set)).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn taken<T>(object: &Object, read: Read<T>) -> Option<(String, T)> {
+    read(object).unwrap_or_else(|error| {
+        warn!(%error, "an object that does not parse is ignored");
+        None
+    })
+}

@@ -1,0 +1,111 @@
+//! `vipkeeper agent`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use tracing::info;
+
+use super::role::{self, LogArgs, Role};
+use super::store_args::StoreArgs;
+use super::{Exit, Failure};
+use crate::agent::{self, Config};
+use crate::metrics::AgentMetrics;
+
+/// Hold and announce the addresses that this node was given.
+///
+/// Runs on every node, as root or with NET_ADMIN and NET_RAW. The addresses stay when it ends, for the next run to adopt;
+/// the kernel removes them after 300 s if none comes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  vipkeeper agent --store dir:/etc/vipkeeper          one machine, a directory of YAML
+  vipkeeper agent --store k8s --node node-a           on a node of a cluster
+  vipkeeper agent --cleanup                           remove whatever an agent left in the kernel")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    node: NodeArgs,
+    /// Address and port of /healthz, /readyz and /metrics
+    #[arg(long, default_value = "[::]:9470", env = "VIPKEEPER_LISTEN", value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    logs: LogArgs,
+    /// Remove every address that an agent left in this network namespace, and end
+    #[arg(long)]
+    cleanup: bool,
+}
+
+/// What an agent is told about its node.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct NodeArgs {
+    /// Name of this node [default: $NODE_NAME, else the host name]
+    #[arg(long, env = "VIPKEEPER_NODE", value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    /// Label of this node, for node selectors; with --store dir: only (a cluster's nodes have their own)
+    #[arg(long, env = "VIPKEEPER_NODE_LABEL", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = pair)]
+    pub(crate) node_label: Vec<(String, String)>,
+    /// Name the segment of an interface, instead of after its lowest prefix
+    #[arg(long, env = "VIPKEEPER_SEGMENT", value_name = "NAME=INTERFACE", value_delimiter = ',', value_parser = pair)]
+    pub(crate) segment: Vec<(String, String)>,
+    /// Give up all addresses when asked to end, instead of leaving them for the next run
+    #[arg(long, env = "VIPKEEPER_RELEASE_ON_EXIT")]
+    pub(crate) release_on_exit: bool,
+}
+
+impl NodeArgs {
+    /// The agent's configuration.
+    ///
+    /// # Errors
+    /// The host name is no text.
+    pub(crate) fn config(&self) -> anyhow::Result<Config> {
+        Ok(Config {
+            node: role::node_name(self.node.clone())?,
+            segments: self.segment.iter().map(|(name, interface)| (interface.clone(), name.clone())).collect(),
+            release_on_exit: self.release_on_exit,
+        })
+    }
+
+    /// The labels given.
+    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
+        self.node_label.iter().cloned().collect()
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() && !value.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("two words joined by '='".to_owned()),
+    }
+}
+
+impl Args {
+    pub(crate) fn run(self) -> anyhow::Result<Exit> {
+        let config = self.node.config()?;
+        if self.cleanup {
+            return cleanup();
+        }
+        if self.store.is_kubernetes()? && !self.node.node_label.is_empty() {
+            return Err(Failure::usage("--node-label is for --store dir:PATH; label the Node of the cluster instead"));
+        }
+        role::start(self.listen, &self.logs, async |role: Role| {
+            let store = self.store.open().await?;
+            if !self.store.is_kubernetes()? {
+                agent::register(&store, &config.node, &self.node.labels()).await?;
+            }
+            let (metrics, health, stop) = (AgentMetrics::new(&role.metrics), role.health.clone(), role.stop.clone());
+            info!(node = config.node, "the agent starts");
+            role.run(None, async { Ok(agent::run(config, store, metrics, health, stop).await?) }).await
+        })?;
+        Ok(Exit::Done)
+    }
+}
+
+fn cleanup() -> anyhow::Result<Exit> {
+    use std::io::Write;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let removed = runtime.block_on(agent::cleanup())?;
+    let mut output = super::output();
+    writeln!(output, "removed {removed} address{}", if removed == 1 { "" } else { "es" })?;
+    output.flush()?;
+    Ok(Exit::Done)
+}

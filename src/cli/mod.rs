@@ -10,6 +10,7 @@ mod crds;
 mod ip;
 mod link;
 mod role;
+mod run;
 mod store_args;
 mod validate;
 mod vip;
@@ -75,6 +76,7 @@ enum Command {
     Crds(crds::Args),
     Ip(ip::Args),
     Link(link::Args),
+    Run(run::Args),
     Validate(validate::Args),
     Vip(vip::Args),
 }
@@ -90,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Crds(args) => args.run(),
         Command::Ip(args) => args.run(),
         Command::Link(args) => args.run(),
+        Command::Run(args) => args.run(),
         Command::Validate(args) => args.run(),
         Command::Vip(args) => args.run(),
     };

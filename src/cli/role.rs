@@ -1,5 +1,4 @@
 //! What every role has on the command line and at its end: an address for health and metrics, logs, and signals.
-#![allow(dead_code, reason = "the roles come one after the other")]
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -20,13 +20,15 @@ pub struct Case {
 /// Who refuses a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// `validate`, and an API server by the CRD.
+    /// `validate`, and an API server, which names the same field if it is one of the spec.
     Both,
+    /// `validate`, and kubectl, which cannot read it either and names no field.
+    Reader,
     /// Only `validate`: an API server, or kubectl before it, takes it, drops it or reads it in another way.
     Validate,
 }
 
-use By::{Both, Validate};
+use By::{Both, Reader, Validate};
 
 /// A VirtualIP whose spec begins on line 6.
 macro_rules! vip {
@@ -168,18 +170,18 @@ pub const CASES: &[Case] = &[
     case("status", "apiVersion: vipkeeper.dev/v1alpha1\nkind: VirtualIP\nmetadata: {name: bad}\nspec: {}\nstatus: {address: 198.51.100.1}\n", "status", 5, "leave it out", Validate),
     case("unknown-top-field", "apiVersion: vipkeeper.dev/v1alpha1\nkind: VirtualIP\nmetadata: {name: bad}\nspec: {}\ndata: {}\n", "data", 5, "is no field here", Both),
     // YAML.
-    case("duplicate-key", vip!("  pool: a\n  failback: Never\n  pool: b\n"), "spec.pool", 8, "stands twice: line 6", Both),
-    case("tab", vip!("  announce:\n\tburst: 3\n"), "", 7, "is no YAML", Both),
-    case("unclosed", vip!("  announce: {burst: 3\n"), "", 6, "is no YAML", Both),
-    case("unclosed-quote", vip!("  address: \"198.51.100.20\n"), "", 6, "is no YAML", Both),
-    case("two-colons", vip!("  address: a: b\n"), "", 6, "is no YAML", Both),
+    case("duplicate-key", vip!("  pool: a\n  failback: Never\n  pool: b\n"), "spec.pool", 8, "stands twice: line 6", Validate),
+    case("tab", vip!("  announce:\n\tburst: 3\n"), "", 7, "is no YAML", Reader),
+    case("unclosed", vip!("  announce: {burst: 3\n"), "", 6, "is no YAML", Reader),
+    case("unclosed-quote", vip!("  address: \"198.51.100.20\n"), "", 6, "is no YAML", Reader),
+    case("two-colons", vip!("  address: a: b\n"), "", 6, "is no YAML", Reader),
     case("octal", vip!("  announce: {burst: 010}\n"), "spec.announce.burst", 6, "disagree about", Validate),
-    case("not-a-number", vip!("  announce: {burst: .nan}\n"), "spec.announce.burst", 6, "no number that JSON has", Both),
+    case("not-a-number", vip!("  announce: {burst: .nan}\n"), "spec.announce.burst", 6, "no number that JSON has", Reader),
     case("tag", vip!("  address: !!python/object:os.system x\n"), "spec.address", 6, "means nothing here", Validate),
-    case("unknown-alias", vip!("  address: *nothing\n"), "", 6, "not above it", Both),
-    case("endless-alias", vip!("  nodeSelector: &a\n    matchLabels: *a\n"), "spec.nodeSelector.matchLabels", 7, "contains it", Both),
-    case("merge-key", vip!("  announce: &a {burst: 3}\n  healthCheck:\n    <<: *a\n    tcp: {port: 80}\n"), "spec.healthCheck[<<]", 8, "merge keys", Both),
+    case("unknown-alias", vip!("  address: *nothing\n"), "", 6, "not above it", Reader),
+    case("endless-alias", vip!("  nodeSelector: &a\n    matchLabels: *a\n"), "spec.nodeSelector.matchLabels", 7, "contains it", Reader),
+    case("merge-key", vip!("  announce: &a {burst: 3}\n  healthCheck:\n    <<: *a\n    tcp: {port: 80}\n"), "spec.healthCheck[<<]", 8, "merge keys", Validate),
     case("key-is-number", vip!("  7: a\n"), "spec", 6, "keys are strings", Validate),
-    case("a-word", "web\n", "", 1, "is no object", Both),
-    case("a-list", "- apiVersion: vipkeeper.dev/v1alpha1\n", "", 1, "is no object", Both),
+    case("a-word", "web\n", "", 1, "is no object", Reader),
+    case("a-list", "- apiVersion: vipkeeper.dev/v1alpha1\n", "", 1, "is no object", Reader),
 ];

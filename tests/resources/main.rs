@@ -1,7 +1,10 @@
 //! Manifests through the real binary: each bad one gives one clear error, and stops no good one.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+mod api_server;
 mod cases;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -5,6 +5,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 pub mod capture;
+pub mod control_plane;
 pub mod mmdb;
 pub mod netns;
 pub mod process;

@@ -10,6 +10,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The path of the `vipkeeper` that cargo built for this test run.
 pub const VIPKEEPER: &str = env!("CARGO_BIN_EXE_vipkeeper");
 
+/// How much of its output a failed test shows, from the end.
+const PRINTED_LINES: usize = 100;
+
 /// A running program, killed on drop; what it prints is kept.
 #[derive(Debug)]
 pub struct Process {
@@ -83,7 +86,10 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("process {} printed:\n{}", self.child.id(), self.output());
+            let output = self.output();
+            let lines: Vec<_> = output.lines().collect();
+            let last = lines.len().saturating_sub(PRINTED_LINES);
+            eprintln!("process {} printed ({last} lines left out):\n{}", self.child.id(), lines[last..].join("\n"));
         }
     }
 }

@@ -17,5 +17,7 @@ pub mod logging;
 pub mod metrics;
 pub mod netlink;
 pub mod packet;
+pub mod prober;
 pub mod store;
+pub mod udp;
 pub mod wire;

@@ -12,6 +12,7 @@ use prometheus::{
 };
 
 use crate::core::controller::Figures;
+use crate::core::reflect::Outcome;
 
 /// The metrics of one process.
 #[derive(Debug, Clone)]
@@ -49,6 +50,34 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// The reflector's metrics.
+#[derive(Debug, Clone)]
+pub struct ReflectorMetrics {
+    /// By outcome, in the order of [`Outcome::ALL`].
+    packets: Vec<IntCounter>,
+}
+
+impl ReflectorMetrics {
+    /// All at zero.
+    ///
+    /// # Panics
+    /// Never: name and label are well-formed.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        let opts = Opts::new("vipkeeper_reflector_packets_total", "Packets that came in, by what became of them.");
+        let packets = IntCounterVec::new(opts, &["result"]).expect("the name and the label are well-formed");
+        let packets = metrics.register(&packets);
+        Self { packets: Outcome::ALL.iter().map(|outcome| packets.with_label_values(&[outcome.as_str()])).collect() }
+    }
+
+    /// Counts a packet.
+    pub fn count(&self, outcome: Outcome) {
+        if let Some(counter) = self.packets.get(outcome as usize) {
+            counter.inc();
+        }
     }
 }
 

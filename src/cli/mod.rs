@@ -12,6 +12,7 @@ mod link;
 mod role;
 mod run;
 mod store_args;
+mod udp_ping;
 mod validate;
 mod vip;
 
@@ -77,6 +78,7 @@ enum Command {
     Ip(ip::Args),
     Link(link::Args),
     Run(run::Args),
+    UdpPing(udp_ping::Args),
     Validate(validate::Args),
     Vip(vip::Args),
 }
@@ -93,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Ip(args) => args.run(),
         Command::Link(args) => args.run(),
         Command::Run(args) => args.run(),
+        Command::UdpPing(args) => args.run(),
         Command::Validate(args) => args.run(),
         Command::Vip(args) => args.run(),
     };

@@ -31,7 +31,7 @@ pub(crate) struct Role {
     pub(crate) health: Arc<Health>,
     /// Cancelled by SIGTERM, SIGINT and SIGHUP, and when the role has ended.
     pub(crate) stop: CancellationToken,
-    listener: TcpListener,
+    listener: Option<TcpListener>,
 }
 
 impl Role {
@@ -44,28 +44,38 @@ impl Role {
         let Self { metrics, health, stop, listener } = self;
         let server = Server { health, metrics: Arc::new(move || metrics.render()), handler };
         let closing = stop.clone();
-        let serving = tokio::spawn(server.run(listener, async move { closing.cancelled().await }));
+        let serving =
+            listener.map(|listener| tokio::spawn(server.run(listener, async move { closing.cancelled().await })));
         let result = work.await;
         stop.cancel();
-        serving.await.context("the HTTP server")?;
+        if let Some(serving) = serving {
+            serving.await.context("the HTTP server")?;
+        }
         result
     }
 }
 
-/// Starts a runtime, logs, signals and the listener at `listen`, and runs a role on them.
+/// Starts a runtime, logs, signals and the listener at `listen` (if there is to be one), and runs a role on them.
 ///
 /// # Errors
 /// The address cannot be listened on, or whatever the role fails with.
 pub(crate) fn start<T, F: Future<Output = anyhow::Result<T>>>(
-    listen: SocketAddr,
+    listen: impl Into<Option<SocketAddr>>,
     logs: &LogArgs,
     role: impl FnOnce(Role) -> F,
 ) -> anyhow::Result<T> {
     logging::init(logs.log_format);
+    let listen = listen.into();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let listener =
-            TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen} (--listen)"))?;
+        let listener = match listen {
+            Some(listen) => {
+                let bound = TcpListener::bind(listen).await;
+                info!(%listen, version = env!("CARGO_PKG_VERSION"), "health and metrics are served");
+                Some(bound.with_context(|| format!("cannot listen on {listen} (--listen)"))?)
+            }
+            None => None,
+        };
         let stop = CancellationToken::new();
         for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
             let (mut signals, stop) = (signal(kind)?, stop.clone());
@@ -75,7 +85,6 @@ pub(crate) fn start<T, F: Future<Output = anyhow::Result<T>>>(
                 }
             });
         }
-        info!(%listen, version = env!("CARGO_PKG_VERSION"), "health and metrics are served");
         role(Role { metrics: Metrics::new(), health: Arc::new(Health::default()), stop, listener }).await
     })
 }

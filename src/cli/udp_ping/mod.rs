@@ -1,0 +1,44 @@
+//! `vipkeeper udp-ping`: measure a path by hand, and answer those who do.
+
+mod server;
+
+use clap::Subcommand;
+
+use super::Exit;
+
+/// Measure loss, delay and order of UDP packets, or answer those who measure.
+///
+/// Both ends speak STAMP (RFC 8762), so that routers' reflectors and senders fit too, and the nine-octet probe of the
+/// original UDP ping program.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Server(server::Args),
+}
+
+impl Args {
+    pub(crate) fn run(self) -> anyhow::Result<Exit> {
+        match self.command {
+            Command::Server(args) => args.run(),
+        }
+    }
+}
+
+/// Reads the key of the authenticated mode from a file; a line end at its end is not part of it.
+///
+/// # Errors
+/// The file cannot be read, or is empty.
+fn read_key(path: &std::path::Path) -> anyhow::Result<crate::wire::stamp::Key> {
+    use anyhow::Context;
+    let octets = std::fs::read(path).with_context(|| format!("cannot read the key: --key-file {}", path.display()))?;
+    let octets = octets.trim_ascii_end();
+    if octets.is_empty() {
+        return Err(super::Failure::usage(format!("--key-file {}: the file is empty", path.display())));
+    }
+    crate::wire::stamp::Key::new(octets).context("the key cannot be used")
+}

@@ -1,0 +1,110 @@
+//! What the tests of this area share: a reflector on a host, raw packets, HTTP, the two wire formats octet by octet.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use crate::support::netns::Netns;
+use crate::support::process::{Process, VIPKEEPER};
+use crate::support::segment::{Host, Segment};
+use crate::support::wait_until;
+
+/// The original program's port.
+pub const PORT: u16 = 32767;
+/// Where reflectors under test serve their metrics, inside their namespace.
+pub const METRICS: &str = "127.0.0.1:9474";
+/// Within this time a packet on a virtual link has come or will not.
+pub const SOON: Duration = Duration::from_secs(5);
+
+/// Two hosts on a segment: 1 asks, 2 answers.
+pub fn pair() -> (Segment, Host, Host) {
+    let segment = Segment::new();
+    let (one, two) = (segment.host("asks", 1), segment.host("answers", 2));
+    (segment, one, two)
+}
+
+/// Starts a reflector with its metrics and these further words, and waits until it answers.
+pub fn reflector(netns: &Netns, words: &[&str]) -> Process {
+    let mut command = netns.command(VIPKEEPER);
+    command.args(["udp-ping", "server", "--listen", METRICS]).args(words);
+    let process = Process::start(&mut command);
+    process.wait_output(SOON, "probes are answered");
+    process
+}
+
+/// The body of `http://ADDRESS/PATH`, asked for inside a namespace.
+pub fn get(netns: &Netns, address: &str, path: &str) -> String {
+    let answer = netns.run(|| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    });
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// The value of a series in a metrics text; the series as it is written, with its labels.
+pub fn series(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+/// How many packets a reflector counted with this result.
+pub fn results(netns: &Netns, result: &str) -> f64 {
+    let text = get(netns, METRICS, "/metrics");
+    series(&text, &format!("vipkeeper_reflector_packets_total{{result=\"{result}\"}}")).unwrap()
+}
+
+/// Waits until a reflector has counted that many packets with this result.
+pub fn wait_results(netns: &Netns, result: &str, count: f64) {
+    wait_until(SOON, &format!("{count} {result}"), || results(netns, result) >= count);
+}
+
+/// A socket inside a namespace that gives up on a read after a while.
+pub fn socket(netns: &Netns, bind: &str) -> UdpSocket {
+    let socket = netns.run(|| UdpSocket::bind(bind)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    socket
+}
+
+/// Sends a datagram and returns the answer and who sent it.
+pub fn ask(socket: &UdpSocket, to: impl Into<SocketAddr>, bytes: &[u8]) -> Option<(Vec<u8>, SocketAddr)> {
+    socket.send_to(bytes, to.into()).unwrap();
+    let mut answer = [0; 65536];
+    let (len, from) = socket.recv_from(&mut answer).ok()?;
+    Some((answer[..len].to_vec(), from))
+}
+
+/// The original client's probe: one octet of sequence, then milliseconds since 1970, big-endian.
+pub fn original(seq: u8, millis: i64) -> Vec<u8> {
+    [&[seq][..], &millis.to_be_bytes()].concat()
+}
+
+/// A STAMP request by RFC 8762 figure 2 with the session identifier of RFC 8972 figure 1.
+pub fn stamp_request(seq: u32, timestamp: u64, error: u16, ssid: u16) -> Vec<u8> {
+    let parts = [&seq.to_be_bytes()[..], &timestamp.to_be_bytes(), &error.to_be_bytes(), &ssid.to_be_bytes(), &[0; 28]];
+    parts.concat()
+}
+
+/// Sends an IPv4 UDP packet with whatever source it is told to have.
+pub fn send_forged(netns: &Netns, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), payload: &[u8]) {
+    let length = u16::try_from(28 + payload.len()).unwrap().to_be_bytes();
+    let mut packet = vec![0x45, 0, length[0], length[1], 0, 0, 0, 0, 64, 17, 0, 0];
+    packet.extend(from.0.octets());
+    packet.extend(to.0.octets());
+    packet.extend(from.1.to_be_bytes());
+    packet.extend(to.1.to_be_bytes());
+    packet.extend(u16::try_from(8 + payload.len()).unwrap().to_be_bytes());
+    // A UDP checksum of zero is none (RFC 768); the kernel fills in the header's.
+    packet.extend([0, 0]);
+    packet.extend(payload);
+    netns.run(|| {
+        let raw = socket2::Socket::new(
+            socket2::Domain::IPV4,
+            socket2::Type::RAW,
+            Some(socket2::Protocol::from(libc::IPPROTO_RAW)),
+        )
+        .unwrap();
+        raw.send_to(&packet, &SocketAddr::new(IpAddr::V4(to.0), 0).into()).unwrap();
+    });
+}

@@ -11,6 +11,7 @@ mod ip;
 mod link;
 mod role;
 mod run;
+mod show;
 mod store_args;
 mod udp_ping;
 mod validate;
@@ -75,8 +76,11 @@ enum Command {
     Completions(completions::Args),
     Controller(controller::Args),
     Crds(crds::Args),
+    Describe(show::DescribeArgs),
+    Get(show::GetArgs),
     Ip(ip::Args),
     Link(link::Args),
+    Node(show::NodeArgs),
     Run(run::Args),
     UdpPing(udp_ping::Args),
     Validate(validate::Args),
@@ -92,8 +96,11 @@ pub fn main() -> ExitCode {
         Command::Completions(args) => args.run(&mut Cli::command()),
         Command::Controller(args) => args.run(),
         Command::Crds(args) => args.run(),
+        Command::Describe(args) => args.run(),
+        Command::Get(args) => args.run(),
         Command::Ip(args) => args.run(),
         Command::Link(args) => args.run(),
+        Command::Node(args) => args.run(),
         Command::Run(args) => args.run(),
         Command::UdpPing(args) => args.run(),
         Command::Validate(args) => args.run(),
@@ -117,6 +124,12 @@ fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
 /// Standard output, locked and buffered; a command that prints more than a line writes here and flushes once.
 pub(crate) fn output() -> impl io::Write {
     io::BufWriter::new(io::stdout().lock())
+}
+
+/// A word for a person beside the output, on standard error.
+#[expect(clippy::print_stderr, reason = "it is no part of the output")]
+pub(crate) fn note(text: &str) {
+    eprintln!("{text}");
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of a failed command")]

@@ -1,7 +1,5 @@
 //! The flags that say where the objects are kept: the same for every role and command.
 
-#![allow(dead_code, reason = "the roles and commands that take a store come next")]
-
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;

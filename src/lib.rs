@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod controller;
 pub mod core;
+pub mod gate;
 pub mod geo;
 pub mod hold;
 pub mod http;

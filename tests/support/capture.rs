@@ -168,10 +168,26 @@ impl Drop for Capture {
 
 /// Sends a frame as it is from an interface of a namespace.
 pub fn send_frame(netns: &Netns, interface: &str, frame: &[u8]) {
-    netns.run(|| {
-        let socket = open(interface).unwrap();
-        rustix::io::write(&socket, frame).unwrap_or_else(|error| panic!("send on {interface}: {error}"));
-    });
+    Sender::open(netns, interface).send(frame);
+}
+
+/// A socket that sends frames as they are from an interface.
+#[derive(Debug)]
+pub struct Sender {
+    socket: OwnedFd,
+}
+
+impl Sender {
+    /// Opens one on an interface of a namespace.
+    pub fn open(netns: &Netns, interface: &str) -> Self {
+        let socket = netns.run(|| open(interface)).unwrap_or_else(|error| panic!("send on {interface}: {error}"));
+        Self { socket }
+    }
+
+    /// Sends a frame.
+    pub fn send(&self, frame: &[u8]) {
+        rustix::io::write(&self.socket, frame).unwrap_or_else(|error| panic!("send a frame: {error}"));
+    }
 }
 
 /// The time now on the clock of [`Frame::at`].

@@ -4,6 +4,7 @@
 //! what a test sees on the wire it reads with its own socket.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+pub mod bpffs;
 pub mod capture;
 pub mod control_plane;
 pub mod mmdb;
@@ -48,7 +49,7 @@ pub fn require(programs: &[&str]) {
 fn package(program: &str) -> &str {
     match program {
         "ip" | "bridge" | "tc" | "ss" => "iproute2",
-        "nsenter" => "util-linux",
+        "nsenter" | "mount" | "umount" => "util-linux",
         "sysctl" => "procps",
         "ping" => "iputils-ping",
         "nft" => "nftables",

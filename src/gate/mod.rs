@@ -1,0 +1,90 @@
+//! The dead man's hand: what this node says about its virtual addresses passes only until an absolute deadline, which the
+//! kernel itself looks at, frame by frame. Whoever extends it may be stopped or killed: the gate shuts all the same.
+//!
+//! It stands on every link of the node that has ARP, for with default sysctls Linux answers on any link for an address of
+//! any other. An address that it knows nothing of passes as if there were no gate. What it drops is ARP and neighbour
+//! discovery that asks for (in) or speaks for (out) an address; for a hard address all IP traffic of it too.
+//!
+//! One process at a time keeps the gate of a network namespace; the next one finds it by its path and goes on.
+
+mod bpf;
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::bpf::{Bpf, Deadlines, Direction};
+
+/// The numbers that segments may have here.
+pub const SEGMENTS: RangeInclusive<u16> = 1..=511;
+
+/// What becomes of an address at the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The number of its segment, whose deadline counts.
+    pub segment: u16,
+    /// What passes before that deadline.
+    pub state: State,
+    /// Whether IP packets to and from the address are gated too.
+    pub hard: bool,
+}
+
+/// What passes of an address before its segment's deadline; after it nothing does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum State {
+    /// Nothing.
+    Shut,
+    /// IP packets, but no ARP and no neighbour discovery: the address serves and is claimed by another node.
+    Accept,
+    /// Everything.
+    Claim,
+}
+
+/// What can go wrong at the gate. Nothing is open that was not open before.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// Nothing could be kept there.
+    #[error("{} is no BPF file system; mount one with: mount -t bpf bpf {}", .0.display(), .0.display())]
+    NoBpffs(PathBuf),
+    /// Another process keeps the gate of this network namespace.
+    #[error("another agent of this network namespace is running: it has locked {}", .0.display())]
+    Locked(PathBuf),
+    /// What is pinned is not of the form that this version makes.
+    #[error("{} is of another form than this version's; remove it", .0.display())]
+    Foreign(PathBuf),
+    /// A number that no segment can have.
+    #[error("segment number {0} is not from 1 to 511")]
+    Segment(u16),
+    /// The number of a link means another one there.
+    #[error("this thread has entered another network namespace than that of the gate")]
+    Namespace,
+    /// The kernel refused.
+    #[error("cannot {what}")]
+    Kernel {
+        /// What was tried.
+        what: &'static str,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+}
+
+impl GateError {
+    fn kernel(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Kernel { what, source }
+    }
+
+    /// Whether this kernel, or what this process may do, has no such gate at all, so that another kind may serve.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::NoBpffs(_) => true,
+            Self::Kernel { source, .. } => matches!(
+                source.raw_os_error(),
+                Some(libc::EPERM | libc::EACCES | libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)
+            ),
+            Self::Locked(_) | Self::Foreign(_) | Self::Segment(_) | Self::Namespace => false,
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The gate on real kernels: what passes and what does not, and that it shuts on time whoever keeps it, as root.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod keeping;
+mod lateness;
+mod verdicts;
+mod wire;

@@ -3,6 +3,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
+# What is built lives in the user's cache, so that a fresh clone finds it; cargo keys it by version itself.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vipkeeper/target
+
 .PHONY: help check test bench demo crds fmt tools fuzz
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,14 +20,18 @@ check: ## formatting and lints
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 
+demo: tools ## a VirtualIP at work, in network namespaces on this machine (as root)
+	cargo build --bin vipkeeper
+	tests/demo/run $(CARGO_TARGET_DIR)/debug/vipkeeper
+
 test: tools check ## all tests (as root: they make network namespaces)
 	cargo build --release
 	cargo test
 
 crds: ## write the CRDs of the code into the chart
 	cargo build -q
-	for plural in $$(target/debug/vipkeeper crds | awk '$$1 == "plural:" {print $$2}'); do \
-	  target/debug/vipkeeper crds --only $$plural > charts/vipkeeper/crds/vipkeeper.dev_$$plural.yaml; \
+	for plural in $$($(CARGO_TARGET_DIR)/debug/vipkeeper crds | awk '$$1 == "plural:" {print $$2}'); do \
+	  $(CARGO_TARGET_DIR)/debug/vipkeeper crds --only $$plural > charts/vipkeeper/crds/vipkeeper.dev_$$plural.yaml; \
 	done
 
 bench: ## figures of every area beside their baselines (benches/results); BENCH=toolbox for one area

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::sync::mpsc::Sender;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::Told;
 use crate::api::kind::Kind;
@@ -104,8 +104,8 @@ async fn follow<T: Send + 'static>(
             }
             Change::Delete(key) => sets.extend(names.remove(&key).map(Set::Gone)),
             Change::Invalid { key, reason } => {
-                let key = key.map(|key| key.to_string()).unwrap_or_default();
-                warn!(kind = kind.name(), key, reason, "an invalid object is ignored; what was accepted of it stays");
+                // The controller tells people; there is one of it and many agents.
+                debug!(kind = kind.name(), ?key, reason, "an invalid object is ignored; what was accepted of it stays");
             }
             Change::Lost(reason) => {
                 if !std::mem::replace(&mut lost, true) {

@@ -184,8 +184,8 @@ impl Role {
 /// Records what users are told, one after the other.
 async fn tell(store: SharedStore, mut notices: Receiver<Notice>, metrics: ControllerMetrics) {
     while let Some(Notice { about, uid, severity, reason, message }) = notices.recv().await {
-        info!(object = ?about, reason, "{message}");
         let (kind, key) = objects::place(&about);
+        info!(kind = kind.name(), object = %key, reason, "{message}");
         let event_type = match severity {
             Severity::Normal => EventType::Normal,
             Severity::Warning => EventType::Warning,

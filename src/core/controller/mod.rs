@@ -39,7 +39,7 @@ pub const STRAY: Duration = Duration::from_secs(2);
 /// The pause between two looks, for each `VirtualIP`.
 const PAUSE: Duration = Duration::from_micros(10);
 /// A write that failed is tried again after this, and after twice as long each time, up to [`LONGEST`].
-const SHORTEST: Duration = Duration::from_millis(100);
+const SHORTEST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// What the controller is told.
@@ -195,16 +195,22 @@ impl Controller {
             Outcome::Overtaken(object) => {
                 self.forget_assumed(flight.and_then(|flight| flight.gives));
                 self.world.apply(object);
+                self.trouble(id);
             }
             Outcome::Failed => {
                 if let Some((uid, address)) = flight.and_then(|flight| flight.gives) {
                     self.assumed.insert(uid, address);
                 }
-                let failures = self.troubles.get(&id).map_or(0, |trouble| trouble.failures);
-                let pause = SHORTEST.saturating_mul(1 << failures.min(16)).min(LONGEST);
-                self.troubles.insert(id, Trouble { failures: failures + 1, until: self.now + pause });
+                self.trouble(id);
             }
         }
+    }
+
+    /// The pause before the next try, twice as long each time.
+    fn trouble(&mut self, id: Id) {
+        let failures = self.troubles.get(&id).map_or(0, |trouble| trouble.failures);
+        let pause = SHORTEST.saturating_mul(1 << failures.min(16)).min(LONGEST);
+        self.troubles.insert(id, Trouble { failures: failures + 1, until: self.now + pause });
     }
 
     fn forget_assumed(&mut self, gives: Option<(String, IpAddr)>) {

@@ -71,8 +71,10 @@ pub(crate) fn start<T, F: Future<Output = anyhow::Result<T>>>(
         let listener = match listen {
             Some(listen) => {
                 let bound = TcpListener::bind(listen).await;
+                let bound = bound.with_context(|| format!("cannot listen on {listen} (--listen)"))?;
+                let listen = bound.local_addr()?;
                 info!(%listen, version = env!("CARGO_PKG_VERSION"), "health and metrics are served");
-                Some(bound.with_context(|| format!("cannot listen on {listen} (--listen)"))?)
+                Some(bound)
             }
             None => None,
         };

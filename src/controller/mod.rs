@@ -159,7 +159,9 @@ impl Role {
         let now = self.clock.now();
         if self.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.machine.handle_timeout(now);
-            self.metrics.look(self.machine.figures(), self.clock.now().since(now));
+            let took = self.clock.now().since(now);
+            self.machine.took(took);
+            self.metrics.look(self.machine.figures(), took);
         }
         while let Some(effect) = self.machine.poll_effect() {
             match effect {

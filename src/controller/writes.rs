@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tracing::debug;
 
 use super::objects;
-use crate::core::controller::{Condition, FINALIZER, Id, Object as Seen, Outcome, PoolStatus, Status, Write};
+use crate::core::controller::{Condition, FINALIZER, Id, Missing, Object as Seen, Outcome, PoolStatus, Status, Write};
 use crate::core::view::ROOT;
 use crate::store::{Object, SharedStore, StoreError};
 
@@ -23,26 +23,28 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// Carries out a write and says what became of it, and why it failed if it did.
 pub(super) async fn write(store: &SharedStore, id: &Id, write: Write) -> (Outcome, Option<StoreError>) {
     let (kind, key) = objects::place(id);
+    let removing = matches!(write, Write::RemoveFinalizer { .. });
     let result = match write {
         Write::View(patch) => send_patch(store, id, patch.to_value(ROOT)).await,
-        Write::AddFinalizer { version, count } => {
-            let add = match count {
-                0 => json!({"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER]}),
-                _ => json!({"op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER}),
-            };
-            let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": version});
-            send_patch(store, id, json!([test, add])).await
-        }
         Write::RemoveFinalizer { at } => {
             let path = format!("/metadata/finalizers/{at}");
             let test = json!({"op": "test", "path": path, "value": FINALIZER});
             send_patch(store, id, json!([test, {"op": "remove", "path": path}])).await
         }
-        Write::VipStatus(status) => limited(store.apply_status(kind, &key, MANAGER, vip_status(&status))).await,
+        Write::VipStatus { missing, status } => {
+            let ready = match missing {
+                Some(missing) => send_patch(store, id, add_finalizer(&missing)).await.map(drop),
+                None => Ok(()),
+            };
+            match ready {
+                Ok(()) => limited(store.apply_status(kind, &key, MANAGER, vip_status(&status))).await,
+                Err(error) => Err(error),
+            }
+        }
         Write::PoolStatus(status) => limited(store.apply_status(kind, &key, MANAGER, pool_status(&status))).await,
     };
     match result {
-        Ok(object) => (done(&object), None),
+        Ok(object) => (done(&object, removing), None),
         Err(StoreError::NotFound { .. }) => (Outcome::Gone, None),
         Err(error @ (StoreError::Conflict { .. } | StoreError::TestFailed { .. })) => {
             debug!(%error, "read again");
@@ -53,6 +55,15 @@ pub(super) async fn write(store: &SharedStore, id: &Id, write: Write) -> (Outcom
         }
         Err(error) => (settle(store, id).await, Some(error)),
     }
+}
+
+/// The absence of finalizers cannot be tested, the version can.
+fn add_finalizer(Missing { version, others }: &Missing) -> Value {
+    let add = match others {
+        0 => json!({"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER]}),
+        _ => json!({"op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER}),
+    };
+    json!([{"op": "test", "path": "/metadata/resourceVersion", "value": version}, add])
 }
 
 async fn send_patch(store: &SharedStore, id: &Id, patch: Value) -> Result<Object, StoreError> {
@@ -71,10 +82,13 @@ async fn limited<T>(request: impl Future<Output = Result<T, StoreError>>) -> Res
     tokio::time::timeout(PATIENCE, request).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// What a write that succeeded left behind.
-fn done(object: &Object) -> Outcome {
+/// What a write that succeeded left behind. Where the last finalizer goes the object goes too, and what a store returns
+/// may still bear it.
+fn done(object: &Object, removing: bool) -> Outcome {
     match objects::seen(object) {
-        Ok(Seen::Vip(vip)) if vip.meta.deleting && vip.meta.finalizers.is_empty() => Outcome::Gone,
+        Ok(Seen::Vip(vip)) if removing && vip.meta.deleting && vip.meta.finalizers.iter().all(|f| f == FINALIZER) => {
+            Outcome::Gone
+        }
         Ok(seen) => Outcome::Done(seen),
         Err(_) => Outcome::Failed,
     }

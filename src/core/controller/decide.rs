@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::assign::{Entry, Homeless, MAX_STEPS, Steps, entries};
 use super::ground::Ground;
-use super::seen::{Condition, FINALIZER, Figures, Id, Notice, PoolStatus, Status, Vip, Write};
+use super::seen::{Condition, FINALIZER, Figures, Id, Missing, Notice, PoolStatus, Status, Vip, Write};
 use super::status::{self, ALLOCATED, READY, Readiness, ReadyReason};
 use super::world::World;
 use crate::core::ipam::{self, AllocateError, Claim, Ledger, Space, allocate};
@@ -16,9 +16,7 @@ use crate::core::view::Step;
 pub(super) enum Urgency {
     /// Who has what.
     View,
-    /// A finalizer, without which nothing is given to a node.
-    Finalizer,
-    /// A status on which something rests, or that has turned.
+    /// The end of an object, or a status on which something rests or that has turned.
     Status,
     /// Words and counts, which may wait for more of them.
     Words,
@@ -169,16 +167,18 @@ impl<'a> Look<'a> {
         self.decision.figures.vips += 1;
         self.decision.figures.allocated += usize::from(address.is_some());
         self.decision.figures.ready += usize::from(vip.status.condition(READY).is_some_and(|ready| ready.holds));
-        if let Some(write) = self.finalizer(vip, entry, address) {
-            self.plan(Id::Vip(vip.meta.name.clone()), Urgency::Finalizer, write, Vec::new());
-            return;
+        let id = Id::Vip(vip.meta.name.clone());
+        if let Some(at) = self.last_finalizer(vip, entry) {
+            return self.plan(id, Urgency::Status, Write::RemoveFinalizer { at }, Vec::new());
         }
         if lost {
             return;
         }
-        let (new, notices) = status::of_vip(vip, outcome, readiness);
-        if let Some(urgency) = urgency(vip, &new) {
-            self.plan(Id::Vip(vip.meta.name.clone()), urgency, Write::VipStatus(new), notices);
+        let missing = self.missing_finalizer(vip, address);
+        let (status, notices) = status::of_vip(vip, outcome, readiness);
+        let urgency = if missing.is_some() { Some(Urgency::Status) } else { urgency(vip, &status) };
+        if let Some(urgency) = urgency {
+            self.plan(id, urgency, Write::VipStatus { missing, status }, notices);
         }
     }
 
@@ -227,19 +227,18 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// The finalizer is there from before the address is given to a node until nobody has a right to it.
-    fn finalizer(&self, vip: &Vip, entry: Option<Entry<'_>>, address: Option<IpAddr>) -> Option<Write> {
-        let place = place_of(FINALIZER, vip);
+    /// The finalizer is there from before the address is given to a node …
+    fn missing_finalizer(&self, vip: &Vip, address: Option<IpAddr>) -> Option<Missing> {
+        let wanted = !vip.meta.deleting && !self.withdrawing && address.is_some();
+        let missing = wanted && place_of(FINALIZER, vip).is_none();
+        missing.then(|| Missing { version: vip.meta.version.clone(), others: vip.meta.finalizers.len() })
+    }
+
+    /// … until nobody has a right to it: its place, if it is to go now.
+    fn last_finalizer(&self, vip: &Vip, entry: Option<Entry<'_>>) -> Option<usize> {
         let going = vip.meta.deleting || self.withdrawing;
-        match place {
-            Some(at) if going && entry.is_none() && !self.around.unsettled.contains(&vip.meta.uid) => {
-                Some(Write::RemoveFinalizer { at })
-            }
-            None if !going && address.is_some() => {
-                Some(Write::AddFinalizer { version: vip.meta.version.clone(), count: vip.meta.finalizers.len() })
-            }
-            Some(_) | None => None,
-        }
+        let closed = entry.is_none() && !self.around.unsettled.contains(&vip.meta.uid);
+        place_of(FINALIZER, vip).filter(|_| going && closed)
     }
 
     /// Entries of `VirtualIP`s that are gone, unless something is there that could not be read and may be one of them.

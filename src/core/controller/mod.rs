@@ -4,8 +4,8 @@
 //! Level-triggered: each look is at everything that was seen, names the writes that are missing, and a second look at
 //! their outcome names none. `handle` takes in what was seen and what became of writes; `handle_timeout` looks, when
 //! [`Controller::poll_timeout`] says so; `poll_effect` hands out the writes, one at a time for each object and a limited
-//! number at once. Looks are apart from each other by a pause that grows with the number of `VirtualIP`s, so that many
-//! changes are one look.
+//! number at once. After a look there is a pause of some times what it took ([`Controller::took`]), so that many changes
+//! are one look and looks never fill a processor.
 
 mod assign;
 mod decide;
@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use self::decide::{Circumstances, Planned, Urgency, decide};
 pub use self::seen::{
-    Condition, FINALIZER, Figures, Id, Listing, Meta, Node, Notice, Object, Offer, Pool, PoolStatus, Segment, Severity,
-    Status, Vip, Wish, Write,
+    Condition, FINALIZER, Figures, Id, Listing, Meta, Missing, Node, Notice, Object, Offer, Pool, PoolStatus, Segment,
+    Severity, Status, Vip, Wish, Write,
 };
 pub use self::status::{ALLOCATED, READY, ReadyReason};
 use self::world::World;
@@ -36,8 +36,8 @@ pub const WORDS: Duration = Duration::from_secs(1);
 /// How long an address in nobody's subnet waits for an agent to join a segment that has it, before it is given to a node
 /// that reaches it by a route.
 pub const STRAY: Duration = Duration::from_secs(2);
-/// The pause between two looks, for each `VirtualIP`.
-const PAUSE: Duration = Duration::from_micros(10);
+/// The pause after a look, in times of what it took.
+const PAUSE: u32 = 3;
 /// A write that failed is tried again after this, and after twice as long each time, up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(30);
@@ -125,6 +125,8 @@ pub struct Controller {
     strays: BTreeMap<String, Time>,
     changed: bool,
     looked: Option<Time>,
+    /// How long the next look waits after it.
+    pause: Duration,
     now: Time,
     /// When to look again if nothing changes.
     wake: Option<Time>,
@@ -153,21 +155,34 @@ impl Controller {
     /// Takes in what was seen.
     pub fn handle(&mut self, now: Time, input: Input) {
         self.now = now;
-        self.changed = true;
-        match input {
+        let news = match input {
+            Input::Seen(object) => self.world.apply(object),
             Input::Leading(leading) => {
                 self.leading = leading;
                 if !leading {
                     self.planned.clear();
                     self.told.clear();
                 }
+                true
             }
-            Input::Listed(listing) => self.world.reset(listing),
-            Input::Seen(object) => self.world.apply(object),
-            Input::Gone(id) => self.gone(&id),
-            Input::Unreadable(id) => self.world.unreadable(id),
-            Input::Wrote { id, outcome } => self.wrote(id, outcome),
-        }
+            Input::Listed(listing) => {
+                self.world.reset(listing);
+                true
+            }
+            Input::Gone(id) => {
+                self.gone(&id);
+                true
+            }
+            Input::Unreadable(id) => {
+                self.world.unreadable(id);
+                true
+            }
+            Input::Wrote { id, outcome } => {
+                self.wrote(id, outcome);
+                true
+            }
+        };
+        self.changed |= news;
     }
 
     fn gone(&mut self, id: &Id) {
@@ -189,12 +204,12 @@ impl Controller {
                     self.forget_assumed(flight.gives);
                 }
                 self.troubles.remove(&id);
-                self.world.apply(object);
+                let _news = self.world.apply(object);
             }
             Outcome::Gone => self.gone(&id),
             Outcome::Overtaken(object) => {
                 self.forget_assumed(flight.and_then(|flight| flight.gives));
-                self.world.apply(object);
+                let _news = self.world.apply(object);
                 self.trouble(id);
             }
             Outcome::Failed => {
@@ -235,6 +250,11 @@ impl Controller {
         }
         self.wake = self.strays.values().map(|since| *since + STRAY).filter(|due| *due > now).min();
         self.plan(decision.writes, now);
+    }
+
+    /// How long the last look took, which is for the caller to measure.
+    pub fn took(&mut self, time: Duration) {
+        self.pause = time.saturating_mul(PAUSE + 1);
     }
 
     fn circumstances(&self, now: Time) -> Circumstances {
@@ -279,8 +299,7 @@ impl Controller {
         if !self.leading || !self.world.is_complete() {
             return None;
         }
-        let pause = PAUSE.saturating_mul(u32::try_from(self.world.vips.len()).unwrap_or(u32::MAX));
-        let changed = self.changed.then(|| self.looked.map_or(self.now, |looked| looked + pause));
+        let changed = self.changed.then(|| self.looked.map_or(self.now, |looked| looked + self.pause));
         [changed, self.wake].into_iter().flatten().min()
     }
 
@@ -296,7 +315,7 @@ impl Controller {
         let Planned { id, write, uids, notices, .. } = self.planned.pop_front()?;
         self.words.remove(&id);
         let gives = match (&write, &id) {
-            (Write::VipStatus(Status { address: Some(address), .. }), Id::Vip(name)) => {
+            (Write::VipStatus { status: Status { address: Some(address), .. }, .. }, Id::Vip(name)) => {
                 self.world.vips.get(name).map(|vip| (vip.meta.uid.clone(), *address))
             }
             _ => None,

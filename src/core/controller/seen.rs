@@ -228,22 +228,29 @@ pub enum Listing {
 pub enum Write {
     /// A patch of a view.
     View(Patch),
-    /// [`FINALIZER`] is added to a `VirtualIP` of this version that has `count` others.
-    AddFinalizer {
-        /// The version.
-        version: String,
-        /// How many finalizers are there.
-        count: usize,
-    },
     /// [`FINALIZER`] is removed.
     RemoveFinalizer {
         /// Its place in the list.
         at: usize,
     },
     /// The controller's part of a `VirtualIP`'s status.
-    VipStatus(Status),
+    VipStatus {
+        /// Where [`FINALIZER`] is missing it is added first.
+        missing: Option<Missing>,
+        /// The status.
+        status: Status,
+    },
     /// A pool's status.
     PoolStatus(PoolStatus),
+}
+
+/// A `VirtualIP` without [`FINALIZER`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// The version of the object.
+    pub version: String,
+    /// How many finalizers that version has.
+    pub others: usize,
 }
 
 /// Severity of a [`Notice`].

@@ -48,18 +48,20 @@ impl World {
         }
     }
 
-    /// Takes an object as it is now; one that is older than what was seen is left aside, since the answer to an own
-    /// write overtakes the watch.
-    pub(super) fn apply(&mut self, object: Object) {
+    /// Takes an object as it is now, and says whether that is news. One that is older than what was seen is left aside,
+    /// since the answer to an own write overtakes the watch.
+    pub(super) fn apply(&mut self, object: Object) -> bool {
         match object {
             Object::Vip(vip) => {
-                self.unreadable.remove(&vip.meta.name);
-                newer(&mut self.vips, vip.meta.name.clone(), vip, |vip| &vip.meta);
+                let was_unreadable = self.unreadable.remove(&vip.meta.name);
+                newer(&mut self.vips, vip.meta.name.clone(), vip, |vip| &vip.meta) || was_unreadable
             }
             Object::Pool(pool) => newer(&mut self.pools, pool.meta.name.clone(), pool, |pool| &pool.meta),
             Object::View(view) => newer(&mut self.views, view.meta.name.clone(), view, |view| &view.meta),
             Object::Node(node) => {
+                let news = self.nodes.get(&node.name) != Some(&node);
                 self.nodes.insert(node.name.clone(), node);
+                news
             }
         }
     }
@@ -87,13 +89,14 @@ impl World {
     }
 }
 
-/// Puts an object in place unless a newer version of the same one is there. The versions of both stores are decimal
-/// numbers that grow; another text is always taken.
-fn newer<T>(map: &mut BTreeMap<String, T>, name: String, object: T, meta: impl Fn(&T) -> &Meta) {
+/// Puts an object in place if it is a newer version, or another object, than the one there; whether it was. The versions
+/// of both stores are decimal numbers that grow; another text is always taken.
+fn newer<T>(map: &mut BTreeMap<String, T>, name: String, object: T, meta: impl Fn(&T) -> &Meta) -> bool {
     let version = |meta: &Meta| meta.version.parse::<u64>().ok();
     let old = map.get(&name).map(&meta).filter(|old| old.uid == meta(&object).uid);
-    let stale = old.and_then(version).zip(version(meta(&object))).is_some_and(|(old, new)| new < old);
-    if !stale {
+    let known = old.and_then(version).zip(version(meta(&object))).is_some_and(|(old, new)| new <= old);
+    if !known {
         map.insert(name, object);
     }
+    !known
 }

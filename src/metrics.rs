@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::core::controller::Figures;
@@ -44,6 +45,20 @@ impl Metrics {
     #[must_use]
     pub fn render(&self) -> String {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+}
+
+impl Metrics {
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(&valid(IntCounterVec::new(Opts::new(name, help), labels)))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(&valid(IntGaugeVec::new(Opts::new(name, help), labels)))
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+        self.register(&valid(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)))
     }
 }
 
@@ -85,6 +100,131 @@ impl ReflectorMetrics {
 #[expect(clippy::expect_used, reason = "names and labels are constants of this file")]
 fn valid<C>(metric: prometheus::Result<C>) -> C {
     metric.expect("a valid name, help and labels")
+}
+
+/// What the look-up service counts.
+#[derive(Debug, Clone)]
+pub struct LookupMetrics {
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    cache: IntCounterVec,
+    cached: IntGauge,
+    upstream: IntCounterVec,
+    upstream_duration: HistogramVec,
+    entries: IntGaugeVec,
+    built: IntGaugeVec,
+    reloads: IntCounterVec,
+}
+
+/// Answers from memory take microseconds, those of registries seconds.
+const LOOKUP_BUCKETS: &[f64] = &[0.000_05, 0.000_2, 0.001, 0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+impl LookupMetrics {
+    /// Registers them.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        let made = Self {
+            requests: metrics.counters(
+                "vipkeeper_lookup_requests_total",
+                "Questions answered, by what they were about (none: not understood) and by how: ok, partial, or the \
+                 code of the error.",
+                &["kind", "code"],
+            ),
+            duration: metrics.histograms(
+                "vipkeeper_lookup_request_duration_seconds",
+                "How long an answer took.",
+                &["kind"],
+                LOOKUP_BUCKETS,
+            ),
+            cache: metrics.counters(
+                "vipkeeper_lookup_cache_requests_total",
+                "Questions to registries that the cache answered (hit), that waited for one under way (shared), or that \
+                 had to be asked (miss).",
+                &["result"],
+            ),
+            cached: metrics
+                .gauges("vipkeeper_lookup_cache_entries", "Answers of registries that are kept.", &[])
+                .with_label_values(&[] as &[&str]),
+            upstream: metrics.counters(
+                "vipkeeper_lookup_upstream_requests_total",
+                "Servers asked, by protocol and by what came of it: answer, referral, not_found, or the code of the error.",
+                &["protocol", "result"],
+            ),
+            upstream_duration: metrics.histograms(
+                "vipkeeper_lookup_upstream_duration_seconds",
+                "How long a server took to answer or to fail.",
+                &["protocol"],
+                LOOKUP_BUCKETS,
+            ),
+            entries: metrics.gauges(
+                "vipkeeper_lookup_database_entries",
+                "Entries of each kind of database that is loaded: assignments, networks; of geo the databases.",
+                &["database"],
+            ),
+            built: metrics.gauges(
+                "vipkeeper_lookup_database_timestamp_seconds",
+                "As of when the oldest file of each kind of database is, in seconds since 1970.",
+                &["database"],
+            ),
+            reloads: metrics.counters(
+                "vipkeeper_lookup_database_loads_total",
+                "How often each kind of database was loaded, by result; a failed one leaves the one before in use.",
+                &["database", "result"],
+            ),
+        };
+        for kind in ["mac", "ip", "domain", "asn"] {
+            made.requests.with_label_values(&[kind, "ok"]);
+            made.duration.with_label_values(&[kind]);
+        }
+        for result in ["hit", "shared", "miss"] {
+            made.cache.with_label_values(&[result]);
+        }
+        for protocol in ["rdap", "whois"] {
+            made.upstream.with_label_values(&[protocol, "answer"]);
+            made.upstream_duration.with_label_values(&[protocol]);
+        }
+        made
+    }
+
+    /// A question about `kind` was answered with `code` after `seconds`.
+    pub fn answered(&self, kind: &str, code: &str, seconds: f64) {
+        self.requests.with_label_values(&[kind, code]).inc();
+        self.duration.with_label_values(&[kind]).observe(seconds);
+    }
+
+    /// The cache was asked: `hit`, `shared` or `miss`.
+    pub fn cache(&self, result: &str) {
+        self.cache.with_label_values(&[result]).inc();
+    }
+
+    /// So many answers are kept.
+    pub fn cached(&self, entries: usize) {
+        self.cached.set(i64::try_from(entries).unwrap_or(i64::MAX));
+    }
+
+    /// A server was asked.
+    pub fn upstream(&self, protocol: &str, result: &str) {
+        self.upstream.with_label_values(&[protocol, result]).inc();
+    }
+
+    /// How long a server took, to be observed at the end.
+    #[must_use]
+    pub fn upstream_duration(&self, protocol: &str) -> Histogram {
+        self.upstream_duration.with_label_values(&[protocol])
+    }
+
+    /// A kind of database was loaded: entries, and seconds since 1970 of its oldest file.
+    pub fn loaded(&self, database: &str, entries: u64, built: i64) {
+        self.reloads.with_label_values(&[database, "ok"]).inc();
+        self.reloads.with_label_values(&[database, "failed"]);
+        self.entries.with_label_values(&[database]).set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.built.with_label_values(&[database]).set(built);
+    }
+
+    /// A kind of database could not be loaded.
+    pub fn load_failed(&self, database: &str) {
+        self.reloads.with_label_values(&[database, "failed"]).inc();
+    }
 }
 
 /// What a controller counts. A controller that does not lead shows no pools and no VirtualIPs.

@@ -9,6 +9,7 @@ mod controller;
 mod crds;
 mod ip;
 mod link;
+mod lookup;
 mod role;
 mod run;
 mod show;
@@ -83,6 +84,7 @@ enum Command {
     Node(show::NodeArgs),
     Run(run::Args),
     UdpPing(udp_ping::Args),
+    Lookup(Box<lookup::Args>),
     Validate(validate::Args),
     Vip(vip::Args),
 }
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Node(args) => args.run(),
         Command::Run(args) => args.run(),
         Command::UdpPing(args) => args.run(),
+        Command::Lookup(args) => args.run(),
         Command::Validate(args) => args.run(),
         Command::Vip(args) => args.run(),
     };

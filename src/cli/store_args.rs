@@ -66,6 +66,16 @@ impl StoreArgs {
         Ok(self.location()? == Location::Kubernetes)
     }
 
+    /// Opens the store if a flag names one; for roles that can do without.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) async fn open_if_given(&self) -> anyhow::Result<Option<SharedStore>> {
+        let given =
+            self.store.is_some() || self.state_dir.is_some() || self.kubeconfig.is_some() || self.context.is_some();
+        if given { self.open().await.map(Some) } else { Ok(None) }
+    }
+
     fn location(&self) -> anyhow::Result<Location> {
         let kubernetes = self.kubeconfig.is_some() || self.context.is_some();
         let given = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());

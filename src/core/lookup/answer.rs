@@ -46,7 +46,7 @@ pub struct Purpose {
 }
 
 /// Where an address is said to be used.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Geo {
     /// The network that the database has a record of.
     pub network: String,
@@ -70,13 +70,13 @@ pub struct Geo {
     pub time_zone: Option<String>,
     /// Degrees north.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub latitude: Option<String>,
+    pub latitude: Option<f64>,
     /// Degrees east.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub longitude: Option<String>,
+    pub longitude: Option<f64>,
     /// Number of the autonomous system.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub asn: Option<u32>,
+    pub as_number: Option<u32>,
     /// Who runs the autonomous system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub as_organization: Option<String>,
@@ -92,8 +92,6 @@ impl Geo {
             (&mut self.region, other.region),
             (&mut self.city, other.city),
             (&mut self.time_zone, other.time_zone),
-            (&mut self.latitude, other.latitude),
-            (&mut self.longitude, other.longitude),
             (&mut self.as_organization, other.as_organization),
         ];
         for (mine, theirs) in pairs {
@@ -101,10 +99,9 @@ impl Geo {
                 *mine = theirs;
             }
         }
-        self.asn = self.asn.or(other.asn);
-        if self.network.is_empty() {
-            self.network = other.network;
-        }
+        self.latitude = self.latitude.or(other.latitude);
+        self.longitude = self.longitude.or(other.longitude);
+        self.as_number = self.as_number.or(other.as_number);
     }
 
     fn to_line(&self) -> String {
@@ -113,16 +110,16 @@ impl Geo {
             .filter_map(|part| part.as_deref())
             .collect();
         let mut line = place.join(", ");
-        if let Some(asn) = self.asn {
+        if let Some(number) = self.as_number {
             let separator = if line.is_empty() { "" } else { "; " };
-            line.push_str(&format!("{separator}AS{asn} {}", self.as_organization.as_deref().unwrap_or_default()));
+            line.push_str(&format!("{separator}AS{number} {}", self.as_organization.as_deref().unwrap_or_default()));
         }
         line.trim_end().to_owned()
     }
 }
 
 /// See the module.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Answer {
     /// `mac`, `ip`, `domain` or `asn`.
     pub kind: &'static str,

@@ -7,6 +7,7 @@ use ipnetwork::IpNetwork;
 use serde::Serialize;
 
 use crate::core::ip::scope::unmapped;
+use crate::core::ipam::Range;
 
 /// A resource that an address belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -61,10 +62,10 @@ impl Owner {
 pub struct Covers {
     /// Single addresses.
     pub addresses: Vec<IpAddr>,
-    /// First and last addresses.
-    pub ranges: Vec<(IpAddr, IpAddr)>,
+    /// Ranges.
+    pub ranges: Vec<Range>,
     /// Parts of the ranges that are not covered.
-    pub excluded: Vec<(IpAddr, IpAddr)>,
+    pub excluded: Vec<Range>,
 }
 
 /// Every resource by a key of the caller's; see the module.
@@ -112,11 +113,7 @@ impl<K: Ord + Clone> Owners<K> {
 
     /// The pools that an address lies in, by their keys' order.
     fn pools(&self, address: IpAddr) -> impl Iterator<Item = &Owner> {
-        let within = move |ranges: &[(IpAddr, IpAddr)]| {
-            ranges
-                .iter()
-                .any(|(first, last)| first.is_ipv4() == address.is_ipv4() && (*first..=*last).contains(&address))
-        };
+        let within = move |ranges: &[Range]| ranges.iter().any(|range| range.contains(address));
         let covering = self.resources.values().filter(|(_, covers)| !covers.ranges.is_empty());
         covering.filter(move |(_, covers)| within(&covers.ranges) && !within(&covers.excluded)).map(|(owner, _)| owner)
     }
@@ -203,8 +200,8 @@ mod tests {
     fn an_address_is_a_virtual_ips_a_nodes_and_a_pools() {
         let mut owners = Owners::default();
         let pool = Covers {
-            ranges: vec![(ip("198.51.100.0"), ip("198.51.100.255"))],
-            excluded: vec![(ip("198.51.100.1"), ip("198.51.100.1"))],
+            ranges: vec!["198.51.100.0/24".parse().unwrap()],
+            excluded: vec!["198.51.100.1".parse().unwrap()],
             ..Covers::default()
         };
         owners.apply("pool", owner("AddressPool", "public"), pool);

@@ -100,7 +100,8 @@ fn two_that_ask_for_one_address_and_pools_that_are_not_enough_are_reported() {
     bed.wait_condition("second", "Ready", "False", "NotAllocated");
     wait_until(LIMIT, "the event", || bed.events("second").contains(&"InUse".to_owned()));
 
-    bed.apply_pool("later", json!({"ranges": ["198.51.100.0-198.51.100.100"]}));
+    let overlapping = json!({"ranges": ["198.51.100.0-198.51.100.100"]});
+    bed.create(Kind::AddressPool, &Key::cluster("later"), &overlapping);
     bed.wait_pool("later", "1", "Overlaps");
     for at in 0..8 {
         bed.apply_vip(&format!("v{at}"), json!({}));
@@ -122,6 +123,7 @@ fn a_pool_that_shrinks_or_goes_takes_nothing_away() {
     bed.wait_condition("web", "Allocated", "True", "OutsidePools");
     bed.wait_pool("public", "0", "Available");
     bed.delete(Kind::AddressPool, &Key::cluster("public"));
+    wait_until(LIMIT, "the end of the pool", || bed.get(Kind::AddressPool, &Key::cluster("public")).is_none());
     bed.apply_vip("late", json!({}));
     bed.wait_condition("late", "Allocated", "False", "NoPool");
     bed.wait_condition("web", "Ready", "True", "Held");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,32 +47,31 @@ impl Bed {
         process
     }
 
-    /// Makes an object, or writes its spec.
-    pub fn apply(&self, kind: Kind, key: &Key, spec: Value) {
-        self.runtime.block_on(async {
-            let Some(old) = self.store.get(kind, key).await.unwrap() else {
-                let metadata = json!({"name": key.name, "namespace": key.namespace});
-                let body = json!({
-                    "apiVersion": kind.api_version(), "kind": kind.name(), "metadata": metadata, "spec": spec,
-                });
-                self.store.create(kind, body).await.unwrap();
-                return;
-            };
-            let patch = json!([{"op": "replace", "path": "/spec", "value": spec}]);
-            self.store.patch(kind, &old.key, &serde_json::from_value(patch).unwrap()).await.unwrap();
-        });
+    /// Writes an object's manifest.
+    pub fn apply(&self, kind: Kind, key: &Key, spec: &Value) {
+        std::fs::write(self.manifest(kind, key), body(kind, key, spec).to_string()).unwrap();
+    }
+
+    /// Makes an object past the manifests, as a cluster would take it.
+    pub fn create(&self, kind: Kind, key: &Key, spec: &Value) {
+        self.runtime.block_on(self.store.create(kind, body(kind, key, spec))).unwrap();
+    }
+
+    fn manifest(&self, kind: Kind, key: &Key) -> PathBuf {
+        self.folder.path().join(format!("{}-{}.yaml", kind.plural(), key.name))
     }
 
     pub fn apply_vip(&self, name: &str, spec: Value) {
-        self.apply(Kind::VirtualIP, &shop(name), spec);
+        self.apply(Kind::VirtualIP, &shop(name), &spec);
     }
 
     pub fn apply_pool(&self, name: &str, spec: Value) {
-        self.apply(Kind::AddressPool, &Key::cluster(name), spec);
+        self.apply(Kind::AddressPool, &Key::cluster(name), &spec);
     }
 
+    /// Removes an object's manifest.
     pub fn delete(&self, kind: Kind, key: &Key) {
-        self.runtime.block_on(self.store.delete(kind, key)).unwrap();
+        std::fs::remove_file(self.manifest(kind, key)).unwrap();
     }
 
     pub fn get(&self, kind: Kind, key: &Key) -> Option<Object> {
@@ -79,8 +79,8 @@ impl Bed {
     }
 
     pub fn status(&self, vip: &str) -> VirtualIPStatus {
-        let object = self.get(Kind::VirtualIP, &shop(vip)).unwrap_or_else(|| panic!("no VirtualIP {vip}"));
-        object.parse::<VirtualIP>().unwrap().status.unwrap_or_default()
+        let object = self.get(Kind::VirtualIP, &shop(vip));
+        object.and_then(|object| object.parse::<VirtualIP>().unwrap().status).unwrap_or_default()
     }
 
     pub fn address(&self, vip: &str) -> String {
@@ -109,7 +109,7 @@ impl Bed {
 
     /// The reasons of the events of a `VirtualIP`.
     pub fn events(&self, vip: &str) -> Vec<String> {
-        let object = self.get(Kind::VirtualIP, &shop(vip)).unwrap();
+        let Some(object) = self.get(Kind::VirtualIP, &shop(vip)) else { return Vec::new() };
         let events = self.runtime.block_on(self.store.events(&object)).unwrap();
         events.into_iter().map(|event| event.reason).collect()
     }
@@ -124,6 +124,14 @@ impl Bed {
         }
         versions
     }
+}
+
+fn body(kind: Kind, key: &Key, spec: &Value) -> Value {
+    let mut metadata = json!({"name": key.name});
+    if let Some(namespace) = &key.namespace {
+        metadata["namespace"] = namespace.clone().into();
+    }
+    json!({"apiVersion": kind.api_version(), "kind": kind.name(), "metadata": metadata, "spec": spec})
 }
 
 /// The key of a `VirtualIP` in the namespace of the tests.

@@ -2,4 +2,7 @@
 //! it, the command for people and the role for Prometheus.
 
 pub mod clock;
+pub mod engine;
+pub mod ping;
 pub mod reflector;
+pub mod resolve;

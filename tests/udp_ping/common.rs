@@ -2,6 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::support::netns::Netns;
@@ -107,4 +110,63 @@ pub fn send_forged(netns: &Netns, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), pa
         .unwrap();
         raw.send_to(&packet, &SocketAddr::new(IpAddr::V4(to.0), 0).into()).unwrap();
     });
+}
+
+/// A STAMP reply by RFC 8762 figure 5 to the request in `probe`, with the reflector's own number.
+pub fn stamp_reply(probe: &[u8], number: u32) -> Vec<u8> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let seconds = (now.as_secs() + 2_208_988_800) << 32;
+    let stamp = (seconds | ((u64::from(now.subsec_nanos()) << 32) / 1_000_000_000)).to_be_bytes();
+    let head = [&number.to_be_bytes()[..], &stamp, &[0x80, 1], &probe[14..16], &stamp, &probe[0..14], &[0, 0]].concat();
+    let mut reply = [&head[..], &[64, 0, 0, 0]].concat();
+    reply.resize(probe.len(), 0);
+    reply
+}
+
+/// A datagram, and who sent it.
+pub type Seen = (SocketAddr, Vec<u8>);
+
+/// A server in a thread that answers as it is told; it ends on drop.
+pub struct Echo {
+    stop: Arc<AtomicBool>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Echo {
+    /// Answers each datagram with those that `script` gives for its place in the order of arrival and its payload.
+    pub fn start(
+        netns: &Netns,
+        bind: &str,
+        mut script: impl FnMut(usize, &[u8]) -> Vec<Vec<u8>> + Send + 'static,
+    ) -> Self {
+        let socket = socket(netns, bind);
+        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (ended, log) = (Arc::clone(&stop), Arc::clone(&seen));
+        let thread = std::thread::spawn(move || {
+            let mut probe = [0; 65536];
+            while !ended.load(Ordering::Relaxed) {
+                let Ok((len, from)) = socket.recv_from(&mut probe) else { continue };
+                let place = log.lock().unwrap().len();
+                log.lock().unwrap().push((from, probe[..len].to_vec()));
+                for answer in script(place, &probe[..len]) {
+                    socket.send_to(&answer, from).unwrap();
+                }
+            }
+        });
+        Self { stop, seen, thread: Some(thread) }
+    }
+
+    /// What has come in, and from whom.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().unwrap().join();
+    }
 }

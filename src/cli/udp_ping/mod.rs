@@ -1,5 +1,7 @@
 //! `vipkeeper udp-ping`: measure a path by hand, and answer those who do.
 
+mod client;
+mod report;
 mod server;
 
 use clap::Subcommand;
@@ -18,15 +20,23 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Client(client::Args),
     Server(server::Args),
 }
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
         match self.command {
+            Command::Client(args) => args.run(),
             Command::Server(args) => args.run(),
         }
     }
+}
+
+/// Bits that nobody outside can know: the standard library draws them from the kernel for each hasher.
+fn random_bits() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
 }
 
 /// Reads the key of the authenticated mode from a file; a line end at its end is not part of it.

@@ -70,7 +70,7 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
     let metrics = ReflectorMetrics::new(&role.metrics);
     let (health, stop) = (role.health.clone(), role.stop.clone());
     role.run(None, async move {
-        let reflector = Reflector::start(&settings, random_seed(), &metrics)
+        let reflector = Reflector::start(&settings, Seed(super::random_bits()), &metrics)
             .with_context(|| format!("cannot listen on {} (--bind)", settings.bind))?;
         info!(bind = %reflector.local, name = settings.name, workers = settings.workers, "probes are answered");
         health.set_ready(true);
@@ -83,10 +83,4 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
         }
     })
     .await
-}
-
-/// Bits that nobody outside can know: the standard library draws them from the kernel for each hasher.
-fn random_seed() -> Seed {
-    use std::hash::{BuildHasher, RandomState};
-    Seed(RandomState::new().hash_one(std::process::id()))
 }

@@ -149,7 +149,9 @@ impl Flow {
     /// The kernel says when a probe went out, in nanoseconds since 1970. Told of a probe that was answered or forgotten
     /// meanwhile, it changes nothing.
     pub fn stamped(&mut self, seq: u32, kernel: u64) {
-        if let Some(record) = self.record_mut(seq).filter(|record| record.state == State::InFlight) {
+        // A time before it was handed over is of another datagram, or of another clock.
+        let fits = |record: &&mut Record| record.state == State::InFlight && record.wall <= kernel;
+        if let Some(record) = self.record_mut(seq).filter(fits) {
             record.kernel = kernel;
         }
     }
@@ -202,10 +204,17 @@ impl Flow {
         self.counts.corrupted += 1;
     }
 
-    /// An ICMP error quotes the probe with this number and timestamp; whether it was one of ours. The probe stays in
-    /// flight: anybody can forge such an error.
-    pub fn refused(&mut self, seq: u32, stamp: u64) -> bool {
-        let known = self.record_mut(seq).is_some_and(|record| record.state != State::Skipped && record.stamp == stamp);
+    /// Something came from the target that answers nothing that is remembered.
+    pub const fn stray(&mut self) {
+        self.counts.stray += 1;
+    }
+
+    /// An ICMP error quotes the probe with this number and timestamp, or so little that it is not known which one; whether
+    /// it was one of ours. The probe stays in flight: anybody can forge such an error.
+    pub fn refused(&mut self, quoted: Option<(u32, u64)>) -> bool {
+        let known = quoted.is_none_or(|(seq, stamp)| {
+            self.record_mut(seq).is_some_and(|record| record.state != State::Skipped && record.stamp == stamp)
+        });
         if known {
             self.counts.refused += 1;
         } else {

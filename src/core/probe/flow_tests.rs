@@ -273,8 +273,8 @@ fn an_answer_to_another_packet_is_corrupted_and_to_a_former_run_stray() {
 fn an_icmp_error_is_counted_and_settles_nothing() {
     let mut flow = Flow::new(TIMEOUT, 0);
     flow.sent(Time::ZERO, 0, 41);
-    assert!(flow.refused(0, 41));
-    assert!(!flow.refused(0, 42) && !flow.refused(1, 41));
+    assert!(flow.refused(Some((0, 41))));
+    assert!(!flow.refused(Some((0, 42))) && !flow.refused(Some((1, 41))));
     assert_eq!((flow.counts().in_flight(), flow.counts().refused, flow.counts().stray), (1, 1, 2));
     flow.reply(Time::from_millis(5), &Reply { seq: 0, stamp: 41, number: None });
     assert_eq!(flow.counts().received, 1);

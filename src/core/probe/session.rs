@@ -48,6 +48,8 @@ pub struct Session {
     buckets: Buckets,
     clock_steps: u64,
     minute: Minute,
+    /// When the last answer in time came, or the measurement began.
+    answered: Time,
     last_rtt: Option<Duration>,
 }
 
@@ -78,6 +80,7 @@ impl Session {
             buckets: Buckets::default(),
             clock_steps: 0,
             minute: Minute { parts: [(0, 0); PARTS], next: now + PART },
+            answered: now,
             last_rtt: None,
         }
     }
@@ -138,6 +141,7 @@ impl Session {
         let named = name.zip(self.holders.as_mut());
         match verdict {
             Verdict::Received { answer, .. } => {
+                self.answered = self.answered.max(now);
                 rtt = figure(&answer);
                 match rtt {
                     Some(rtt) => {
@@ -162,9 +166,22 @@ impl Session {
         }
     }
 
+    /// Something that answers nothing that is remembered came from the target.
+    pub fn stray(&mut self, port: usize) {
+        if let Some(lane) = self.lanes.get_mut(port) {
+            lane.flow.stray();
+        }
+    }
+
     /// An ICMP error quotes a probe (see [`Flow::refused`]).
-    pub fn refused(&mut self, port: usize, seq: u32, stamp: u64) -> bool {
-        self.lanes.get_mut(port).is_some_and(|lane| lane.flow.refused(seq, stamp))
+    pub fn refused(&mut self, port: usize, quoted: Option<(u32, u64)>) -> bool {
+        self.lanes.get_mut(port).is_some_and(|lane| lane.flow.refused(quoted))
+    }
+
+    /// How long there has been no answer in time.
+    #[must_use]
+    pub const fn silent_for(&self, now: Time) -> Duration {
+        now.since(self.answered)
     }
 
     /// The probe that an answer of the original format is to (see [`Flow::find`]).

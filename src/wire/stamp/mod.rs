@@ -179,6 +179,12 @@ pub fn base_len(key: Option<&Key>) -> usize {
     layout(key).len
 }
 
+/// Where the timestamp of a request begins in the mode that `key` says, as an ICMP error quotes it.
+#[must_use]
+pub fn timestamp_place(key: Option<&Key>) -> usize {
+    layout(key).timestamp
+}
+
 fn get<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
 }

@@ -4,6 +4,8 @@
 //! from the names of resources, never from error texts or client addresses; series appear with what they speak of and go
 //! with it. One struct a role, registered in its `new`.
 
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -13,19 +15,32 @@ use prometheus::{
 };
 
 use crate::core::controller::Figures;
+use crate::core::probe::{Buckets, Counts};
 use crate::core::reflect::Outcome;
 
 /// The metrics of one process.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
+    sources: Arc<Mutex<Vec<Source>>>,
+}
+
+/// Whoever writes metrics as text itself, because they are too many for objects.
+type Text = Arc<dyn Fn() -> String + Send + Sync>;
+
+struct Source(Text);
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Source")
+    }
 }
 
 impl Metrics {
     /// An empty set, with the build's version and the process's start time.
     #[must_use]
     pub fn new() -> Self {
-        let metrics = Self { registry: Registry::new() };
+        let metrics = Self { registry: Registry::new(), sources: Arc::default() };
         let info = Opts::new("vipkeeper_build_info", "Always 1; the label says which version runs.")
             .const_label("version", env!("CARGO_PKG_VERSION"));
         if let Ok(info) = IntGauge::with_opts(info) {
@@ -44,7 +59,16 @@ impl Metrics {
     /// All metrics in the text exposition format 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
-        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+        let mut text = TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default();
+        for source in self.sources.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            text.push_str(&(source.0)());
+        }
+        text
+    }
+
+    /// Appends what `text` gives, in the text exposition format, with names of its own.
+    pub fn add_source(&self, text: Text) {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).push(Source(text));
     }
 }
 
@@ -92,6 +116,196 @@ impl ReflectorMetrics {
     pub fn count(&self, outcome: Outcome) {
         if let Some(counter) = self.packets.get(outcome as usize) {
             counter.inc();
+        }
+    }
+}
+
+/// One measured target, as it is exported.
+#[derive(Debug, Clone)]
+pub struct ProbeSeries {
+    /// Its labels, as [`label`] makes them, comma-separated.
+    pub labels: String,
+    /// Its labels by smokeping's names, if those are exported too.
+    pub smokeping: Option<String>,
+    /// Its counters.
+    pub counts: Counts,
+    /// Its round trips.
+    pub buckets: Buckets,
+    /// Probes that could not be sent, by reason.
+    pub send_errors: Vec<(&'static str, u64)>,
+    /// Answers without a round trip because a clock was set.
+    pub clock_steps: u64,
+    /// Time to live of the newest answer.
+    pub ttl: Option<u8>,
+    /// Who answers, of a VirtualIP.
+    pub holder: Option<HolderSeries>,
+}
+
+/// Who answers for a VirtualIP.
+#[derive(Debug, Clone)]
+pub struct HolderSeries {
+    /// The node that answered last.
+    pub node: Option<String>,
+    /// How often it was another than before.
+    pub changes: u64,
+    /// How often two answered at once.
+    pub conflicts: u64,
+    /// Whether two answer at once now.
+    pub is_double: bool,
+    /// How long nobody answered the last time, in seconds.
+    pub last_gap: f64,
+    /// All such times together, in seconds.
+    pub total_gap: f64,
+}
+
+/// `name="value"`, the value escaped as the text format wants it.
+#[must_use]
+pub fn label(name: &str, value: &str) -> String {
+    let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("{name}=\"{value}\"")
+}
+
+/// A counter of every target: its name, its help and where it stands.
+type ProbeCounter = (&'static str, &'static str, fn(&Counts) -> u64);
+
+/// Each beside the others: what came in is in exactly one of received, late, duplicated, corrupted, refused and stray.
+const PROBE_COUNTERS: [ProbeCounter; 9] = [
+    ("packets_sent_total", "Probes sent: those received, lost and in flight together.", |c| c.sent),
+    ("packets_received_total", "Probes answered in time.", |c| c.received),
+    ("packets_lost_total", "Probes not answered in time; counted when the time is over.", |c| c.lost),
+    ("packets_reordered_total", "Answers in time that came after that to a later probe.", |c| c.reordered),
+    ("packets_late_total", "First answers that came after the timeout.", |c| c.late),
+    ("packets_duplicated_total", "Further answers to a probe that was answered.", |c| c.duplicated),
+    ("packets_corrupted_total", "Answers that are not to what was sent.", |c| c.corrupted),
+    ("packets_refused_total", "ICMP errors that quote a probe.", |c| c.refused),
+    ("packets_stray_total", "Answers to nothing that is remembered.", |c| c.stray),
+];
+
+/// A target's family of series: name without prefix, type, help.
+fn family(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+/// The metrics of all targets, in the text exposition format: written here, since a thousand targets as objects of the
+/// metrics library are many times as large.
+#[must_use]
+pub fn render_probes(series: &[ProbeSeries], strangers: u64, smokeping: bool) -> String {
+    let mut text = String::with_capacity(series.len() * 4096 + 1024);
+    family(&mut text, "vipkeeper_prober_targets", "gauge", "Targets that are measured.");
+    let _ = writeln!(text, "vipkeeper_prober_targets {}", series.len());
+    family(&mut text, "vipkeeper_prober_strangers_total", "counter", "Packets from nobody that was asked.");
+    let _ = writeln!(text, "vipkeeper_prober_strangers_total {strangers}");
+    if series.is_empty() {
+        return text;
+    }
+    for (name, help, value) in PROBE_COUNTERS {
+        let name = format!("vipkeeper_probe_{name}");
+        family(&mut text, &name, "counter", help);
+        for one in series {
+            let _ = writeln!(text, "{name}{{{}}} {}", one.labels, value(&one.counts));
+        }
+    }
+    render_probe_gauges(&mut text, series);
+    render_buckets(
+        &mut text,
+        "vipkeeper_probe_rtt_seconds",
+        "Round trips, the reflector's own time taken out.",
+        series,
+        |s| Some(s.labels.as_str()),
+    );
+    render_holders(&mut text, series);
+    if smokeping {
+        family(&mut text, "smokeping_requests_total", "counter", "Probes sent, by smokeping's name.");
+        for one in series {
+            if let Some(labels) = &one.smokeping {
+                let _ = writeln!(text, "smokeping_requests_total{{{labels}}} {}", one.counts.sent);
+            }
+        }
+        let help = "Round trips, by smokeping's name.";
+        render_buckets(&mut text, "smokeping_response_duration_seconds", help, series, |s| s.smokeping.as_deref());
+    }
+    text
+}
+
+fn render_probe_gauges(text: &mut String, series: &[ProbeSeries]) {
+    let name = "vipkeeper_probe_packets_in_flight";
+    family(text, name, "gauge", "Probes that may still be answered in time.");
+    for one in series {
+        let _ = writeln!(text, "{name}{{{}}} {}", one.labels, one.counts.in_flight());
+    }
+    let name = "vipkeeper_probe_packets_lost_oneway_total";
+    family(text, name, "counter", "Lost probes of which the direction is known, the reflector being a stateful one.");
+    for one in series {
+        let _ = writeln!(text, "{name}{{{},direction=\"forward\"}} {}", one.labels, one.counts.lost_forward);
+        let _ = writeln!(text, "{name}{{{},direction=\"backward\"}} {}", one.labels, one.counts.lost_backward);
+    }
+    let name = "vipkeeper_probe_send_errors_total";
+    family(text, name, "counter", "Probes that could not be sent; lost ones, but for those that found no buffer.");
+    for one in series {
+        for (reason, count) in &one.send_errors {
+            let _ = writeln!(text, "{name}{{{},reason=\"{reason}\"}} {count}", one.labels);
+        }
+    }
+    let name = "vipkeeper_probe_clock_steps_total";
+    family(text, name, "counter", "Answers without a round trip, a clock having been set meanwhile.");
+    for one in series {
+        let _ = writeln!(text, "{name}{{{}}} {}", one.labels, one.clock_steps);
+    }
+    let name = "vipkeeper_probe_reply_ttl";
+    family(text, name, "gauge", "Time to live, or hop limit, of the newest answer.");
+    for one in series {
+        if let Some(ttl) = one.ttl {
+            let _ = writeln!(text, "{name}{{{}}} {ttl}", one.labels);
+        }
+    }
+}
+
+fn render_buckets<'a>(
+    text: &mut String,
+    name: &str,
+    help: &str,
+    series: &'a [ProbeSeries],
+    labels: impl Fn(&'a ProbeSeries) -> Option<&'a str>,
+) {
+    family(text, name, "histogram", help);
+    for one in series {
+        let Some(labels) = labels(one) else { continue };
+        for (bound, count) in one.buckets.cumulative() {
+            let _ = writeln!(text, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
+        }
+        let (count, sum) = (one.buckets.count(), one.buckets.sum());
+        let _ = writeln!(text, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
+        let _ = writeln!(text, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}");
+    }
+}
+
+/// A figure about who answers: its name, type, help and where it stands.
+type HolderFigure = (&'static str, &'static str, &'static str, fn(&HolderSeries) -> f64);
+
+fn render_holders(text: &mut String, series: &[ProbeSeries]) {
+    const FIGURES: [HolderFigure; 5] = [
+        ("changes_total", "counter", "How often another node answered than before.", |h| h.changes as f64),
+        ("conflicts_total", "counter", "How often two nodes began to answer at once.", |h| h.conflicts as f64),
+        ("conflict", "gauge", "Whether two nodes answer at once.", |h| f64::from(u8::from(h.is_double))),
+        ("last_gap_seconds", "gauge", "How long nobody answered, the last time that probes were lost.", |h| h.last_gap),
+        ("gap_seconds_total", "counter", "How long nobody answered, all such times together.", |h| h.total_gap),
+    ];
+    let all: Vec<_> = series.iter().filter_map(|one| Some((&one.labels, one.holder.as_ref()?))).collect();
+    if all.is_empty() {
+        return;
+    }
+    let name = "vipkeeper_probe_holder_info";
+    family(text, name, "gauge", "Always 1; the label says which node answered last.");
+    for (labels, holder) in &all {
+        if let Some(node) = &holder.node {
+            let _ = writeln!(text, "{name}{{{labels},{}}} 1", label("node", node));
+        }
+    }
+    for (name, kind, help, value) in FIGURES {
+        let name = format!("vipkeeper_probe_holder_{name}");
+        family(text, &name, kind, help);
+        for (labels, holder) in &all {
+            let _ = writeln!(text, "{name}{{{labels}}} {}", value(holder));
         }
     }
 }

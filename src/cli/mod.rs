@@ -10,6 +10,7 @@ mod crds;
 mod ip;
 mod link;
 mod lookup;
+mod prober;
 mod role;
 mod run;
 mod show;
@@ -83,6 +84,7 @@ enum Command {
     Link(link::Args),
     Node(show::NodeArgs),
     Run(run::Args),
+    Prober(prober::Args),
     UdpPing(udp_ping::Args),
     Lookup(Box<lookup::Args>),
     Validate(validate::Args),
@@ -104,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Link(args) => args.run(),
         Command::Node(args) => args.run(),
         Command::Run(args) => args.run(),
+        Command::Prober(args) => args.run(),
         Command::UdpPing(args) => args.run(),
         Command::Lookup(args) => args.run(),
         Command::Validate(args) => args.run(),

@@ -6,3 +6,4 @@ pub mod engine;
 pub mod ping;
 pub mod reflector;
 pub mod resolve;
+pub mod service;

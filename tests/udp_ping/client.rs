@@ -167,7 +167,7 @@ fn wait_answers(client: &Process, more: usize) {
 }
 
 /// Adds a rule that drops every n-th UDP packet that comes in, and counts them.
-fn drop_every(netns: &Netns, matched: &str, n: u32) {
+pub fn drop_every(netns: &Netns, matched: &str, n: u32) {
     require(&["nft"]);
     let rules = format!(
         "table inet t {{ chain c {{ type filter hook input priority 0; udp {matched} numgen inc mod {n} == 0 counter drop\n }}\n }}"
@@ -176,7 +176,7 @@ fn drop_every(netns: &Netns, matched: &str, n: u32) {
 }
 
 /// How many packets the rule has dropped.
-fn dropped(netns: &Netns) -> u64 {
+pub fn dropped(netns: &Netns) -> u64 {
     let listed = run(netns.command("nft").args(["list", "ruleset"]));
     let after = listed.split("counter packets ").nth(1).unwrap();
     after.split_whitespace().next().unwrap().parse().unwrap()

@@ -7,5 +7,6 @@ mod support;
 
 mod client;
 mod common;
+mod prober;
 mod reflector;
 mod safety;

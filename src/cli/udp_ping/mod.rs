@@ -34,7 +34,7 @@ impl Args {
 }
 
 /// Bits that nobody outside can know: the standard library draws them from the kernel for each hasher.
-fn random_bits() -> u64 {
+pub(super) fn random_bits() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())
 }
@@ -43,7 +43,7 @@ fn random_bits() -> u64 {
 ///
 /// # Errors
 /// The file cannot be read, or is empty.
-fn read_key(path: &std::path::Path) -> anyhow::Result<crate::wire::stamp::Key> {
+pub(super) fn read_key(path: &std::path::Path) -> anyhow::Result<crate::wire::stamp::Key> {
     use anyhow::Context;
     let octets = std::fs::read(path).with_context(|| format!("cannot read the key: --key-file {}", path.display()))?;
     let octets = octets.trim_ascii_end();

@@ -8,6 +8,7 @@
 pub mod announce;
 pub mod conflict;
 pub mod controller;
+pub mod failover;
 pub mod frame;
 pub mod interface;
 pub mod ip;

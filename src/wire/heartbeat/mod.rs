@@ -96,7 +96,8 @@ pub enum Body {
     Heartbeat {
         /// When it was sent, in nanoseconds of the sender's boot clock.
         sent: u64,
-        /// Nanoseconds since the sender's newest evidence: the age of its q-th newest acknowledgement.
+        /// Nanoseconds since the sending of the newest heartbeat that the receiver acknowledged, as far as the sender
+        /// knows; `u64::MAX` for none.
         age: u64,
         /// The sender's gate has shut, and no answer to this will open it.
         shut: bool,

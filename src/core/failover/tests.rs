@@ -1,0 +1,107 @@
+#![allow(clippy::wildcard_enum_match_arm)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::view::{Gate, Mode};
+
+fn start(node: &str) -> Start {
+    Start {
+        segment: "segment".into(),
+        me: Registration {
+            node: node.into(),
+            mode: Mode::Peers,
+            address: "198.51.100.1".parse().unwrap(),
+            port: 9473,
+            mac: None,
+            interface: "eth0".into(),
+            boot_id: "boot".into(),
+            gate: Gate::Bpf,
+            rho: 10_000,
+        },
+        timing: Timing::lan(),
+        rules: Rules::all(),
+        gate: Time::ZERO,
+        vips: BTreeMap::new(),
+    }
+}
+
+fn drain(machine: &mut Failover) -> Vec<Effect> {
+    std::iter::from_fn(|| machine.poll_effect()).collect()
+}
+
+fn patches(effects: &[Effect]) -> Vec<(u64, Purpose, crate::core::view::Patch)> {
+    let patch = |effect: &Effect| match effect {
+        Effect::Patch { ticket, purpose, patch } => Some((*ticket, *purpose, patch.clone())),
+        _ => None,
+    };
+    effects.iter().filter_map(patch).collect()
+}
+
+#[test]
+fn the_first_node_of_a_segment_holds_alone_and_without_a_deadline() {
+    let now = Time::from_millis(1_000);
+    let mut machine = Failover::new(now, start("a"));
+    assert_eq!(drain(&mut machine), [Effect::Read]);
+    let view = Arc::new(View::default());
+    machine.handle(now, Input::View { version: 1, view: Arc::clone(&view), fresh: true });
+    let sent = patches(&drain(&mut machine));
+    let [(ticket, Purpose::Register, patch)] = sent.as_slice() else { panic!("{sent:?}") };
+    let view = Arc::new(patch.apply(&view).unwrap());
+    assert_eq!(view.members["a"].mode, Mode::Solo);
+    machine.handle(now, Input::Patched { ticket: *ticket, outcome: Outcome::Applied { version: 2, view } });
+    assert!(drain(&mut machine).contains(&Effect::Gate(FOREVER)));
+    assert_eq!(machine.right().map(|right| right.epoch), Some(1));
+}
+
+#[test]
+fn nobody_is_answered_before_the_view_was_read() {
+    let now = Time::from_millis(1_000);
+    let mut machine = Failover::new(now, start("a"));
+    drain(&mut machine);
+    let body = Body::Heartbeat { sent: 1, age: 0, shut: false };
+    let packet = Packet { segment: 0, node: id("b"), boot: 1, epoch: 1, sequence: 1, version: 1, body };
+    machine.handle(now, Input::Packet(packet));
+    assert_eq!(drain(&mut machine), []);
+}
+
+proptest! {
+    /// Whatever comes, and however late a process wakes, it never asks to be woken for what is already due.
+    #[test]
+    fn waking_when_asked_never_spins(steps in prop::collection::vec((0_u8..4, 0_u64..400), 1..60)) {
+        let mut now = Time::from_millis(1_000);
+        let mut machine = Failover::new(now, start("a"));
+        let mut view = View::default();
+        let mut version = 1;
+        let (_, joined) = view.register(&start("b").me).unwrap();
+        view = joined.apply(&view).unwrap();
+        for (what, millis) in steps {
+            now = now.max(machine.poll_timeout().0) + std::time::Duration::from_millis(millis);
+            machine.handle_timeout(now);
+            prop_assert!(machine.poll_timeout().0 > now, "{:?} at {now}", machine.poll_timeout());
+            for (ticket, _, patch) in patches(&drain(&mut machine)) {
+                let outcome = match (what, patch.apply(&view)) {
+                    (0, _) => Outcome::Unknown,
+                    (_, Ok(next)) => {
+                        version += 1;
+                        view = next.clone();
+                        Outcome::Applied { version, view: Arc::new(next) }
+                    }
+                    (_, Err(_)) => Outcome::Refused,
+                };
+                machine.handle(now, Input::Patched { ticket, outcome });
+            }
+            match what {
+                1 => machine.handle(now, Input::View { version, view: Arc::new(view.clone()), fresh: true }),
+                2 => {
+                    let body = Body::Heartbeat { sent: 1, age: 0, shut: false };
+                    let packet = Packet { segment: 0, node: id("b"), boot: id("boot"), epoch: 1, sequence: 1, version, body };
+                    machine.handle(now, Input::Packet(packet));
+                }
+                3 => machine.handle(now, Input::Gateway),
+                _ => {}
+            }
+            prop_assert!(machine.poll_timeout().0 > now, "{:?} at {now}", machine.poll_timeout());
+        }
+    }
+}

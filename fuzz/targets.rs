@@ -9,6 +9,7 @@ use vipkeeper::core::ip::number::Offset;
 use vipkeeper::core::ip::order::Key;
 use vipkeeper::core::ip::text::{parse_address, parse_prefix};
 use vipkeeper::core::ip::{prefix, set};
+use vipkeeper::core::lookup::chain::{Ask, Chain, MAX_HOPS, Origin, Reply};
 use vipkeeper::core::lookup::domain::Domain;
 use vipkeeper::core::lookup::mac::Mac;
 use vipkeeper::core::lookup::query::{Query, decode_query_string, parse_parameters};
@@ -28,6 +29,32 @@ pub type Target = fn(&[u8]);
 /// The targets; the folder of a target's kept inputs has its name.
 pub const TARGETS: &[(&str, Target)] =
     &[("ip", ip), ("wire", wire), ("lookup", lookup), ("manifest", manifest), ("geo", geo)];
+
+/// A chain whose every server answers with these bytes: it ends, and leads nobody astray.
+fn chain(bytes: &[u8]) {
+    let Some(Ok(query)) = Query::parse("domain", "example.com") else { return };
+    let root = whois::Server { host: "whois.iana.org".to_owned(), port: 43 };
+    let first = Url::parse("https://rdap.example.net/domain/example.com").map(|url| (url, Origin::Referred));
+    let mut chain = Chain::new(query, first, Some(root));
+    let mut steps = 0;
+    while let Some(ask) = chain.ask().cloned() {
+        steps += 1;
+        assert!(steps <= 2 * MAX_HOPS, "the chain does not end");
+        let location = str::from_utf8(bytes).ok().map(str::to_owned);
+        chain.handle(Ok(match ask {
+            Ask::Rdap(url, _) => {
+                assert!(url.may_be_referred_to(), "{url}");
+                let status = if location.as_ref().is_some_and(|text| text.contains("://")) { 302 } else { 200 };
+                Reply::Http { status, location, retry_after: None, body: bytes.to_vec() }
+            }
+            Ask::Whois(server, _, _) => {
+                assert!(matches!(server.port, whois::PORT | whois::RWHOIS_PORT), "{server}");
+                Reply::Text(bytes.to_vec())
+            }
+        }));
+    }
+    let _ = chain.outcome();
+}
 
 /// Addresses, prefixes, keys and offsets as text.
 pub fn ip(bytes: &[u8]) {
@@ -120,6 +147,7 @@ pub fn lookup(bytes: &[u8]) {
         assert_eq!(line.find(['\r', '\n']), Some(line.len() - 2), "{line:?} is more than a line");
         let _ = rdap::parse(&query, bytes);
     }
+    chain(bytes);
     let Ok(reply) = reply else { return };
     for office in [whois::Office::Root, whois::Office::Registry, whois::Office::End] {
         let _ = whois::referral(&server, office, &reply);

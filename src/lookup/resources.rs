@@ -11,7 +11,7 @@ use crate::api::address_pool::AddressPool;
 use crate::api::kind::Kind;
 use crate::api::virtual_ip::VirtualIP;
 use crate::core::lookup::owners::{Covers, Owner, Owners};
-use crate::store::{Change, Key, Object, SharedStore};
+use crate::store::{Change, Key, Object, SharedStore, StoreError};
 
 /// The kinds that addresses belong to.
 const KINDS: [Kind; 3] = [Kind::VirtualIP, Kind::AddressPool, Kind::Node];
@@ -37,6 +37,17 @@ impl Resources {
         let state = self.owners.read().unwrap_or_else(PoisonError::into_inner);
         let date = state.changed.and_then(|time| super::files::date(time.as_second()));
         (state.owners.of(address), date)
+    }
+
+    /// Reads the store once.
+    ///
+    /// # Errors
+    /// Which kind cannot be read.
+    pub async fn load(&self, store: &SharedStore) -> Result<(), StoreError> {
+        for kind in KINDS {
+            self.handle(kind, Change::Reset(store.list(kind).await?));
+        }
+        Ok(())
     }
 
     /// Follows the store until `stop`.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::internet::Internet;
+use crate::support::netns::run;
+use crate::support::process::VIPKEEPER;
 use crate::support::wait_for;
 
 const POOL: &str = "apiVersion: vipkeeper.dev/v1alpha1\nkind: AddressPool\nmetadata: {name: public}\n\
@@ -37,6 +39,10 @@ fn an_address_is_a_virtual_ips_and_a_pools_as_the_store_says() {
     assert_eq!(resources("198.51.100.1"), [] as [Value; 0], "excluded");
     let text = net.get("/lookup?ip=198.51.100.20").body;
     assert!(text.contains("VirtualIP: shop/web, held by nobody, of the pool public\n"), "{text}");
+
+    let mut command = net.command(VIPKEEPER);
+    command.args(["lookup", "ip", "198.51.100.20", "--offline", "--store", &format!("dir:{}", store.display())]);
+    assert!(run(&mut command).contains("VirtualIP: shop/web"), "the command line reads the store by itself");
 
     fs::write(store.join("second.yaml"), vip("198.51.100.30").replace("web", "second")).unwrap();
     wait_for(Duration::from_secs(20), "the second VirtualIP", || (resources("198.51.100.30").len() == 2).then_some(()));

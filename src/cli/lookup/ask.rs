@@ -1,14 +1,17 @@
 //! One question from the command line: put to a service, or answered by this process itself.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::Context;
 
 use super::sources::SourceArgs;
+use crate::cli::store_args::StoreArgs;
 use crate::cli::{Exit, Failure, output};
 use crate::core::lookup::chain::Origin;
 use crate::core::lookup::query::Query;
 use crate::core::lookup::url::Url;
+use crate::lookup::Resources;
 use crate::metrics::{LookupMetrics, Metrics};
 use crate::upstream::{HttpAnswer, Times, Upstream};
 
@@ -25,6 +28,8 @@ pub(super) struct Args {
     server: Option<Url>,
     #[command(flatten)]
     sources: SourceArgs,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 /// Ask a look-up service whether it is there.
@@ -56,9 +61,16 @@ impl Args {
                 runtime.block_on(get(&upstream, &url))
             }
             None => {
-                let service = self.sources.open(&LookupMetrics::new(&Metrics::new()), |_| {})?;
-                let (answer, _) = runtime.block_on(service.answer(&query)).map_err(|error| {
-                    anyhow::Error::new(Failure { exit: exit_of(error.status()), message: error.to_string() })
+                let mut service = self.sources.open(&LookupMetrics::new(&Metrics::new()), |_| {})?;
+                let answer = runtime.block_on(async {
+                    if let Some(store) = self.store.open_if_given().await? {
+                        let resources = Resources::default();
+                        resources.load(&store).await?;
+                        service.resources = Some(Arc::new(resources));
+                    }
+                    service.answer(&query).await.map(|(answer, _)| answer).map_err(|error| {
+                        anyhow::Error::new(Failure { exit: exit_of(error.status()), message: error.to_string() })
+                    })
                 })?;
                 let mut out = output();
                 if self.json {

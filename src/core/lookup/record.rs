@@ -50,12 +50,6 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether nothing is known.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// What `other` knows and this record does not is taken over.
     pub fn fill(&mut self, other: Self) {
         let pairs = [

@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # What is built lives in the user's cache, so that a fresh clone finds it; cargo keys it by version itself.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vipkeeper/target
 
-.PHONY: help check test bench demo crds fmt tools fuzz
+.PHONY: help check test bench demo crds manifests fmt tools fuzz
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -33,6 +33,9 @@ crds: ## write the CRDs of the code into the chart
 	for plural in $$($(CARGO_TARGET_DIR)/debug/vipkeeper crds | awk '$$1 == "plural:" {print $$2}'); do \
 	  $(CARGO_TARGET_DIR)/debug/vipkeeper crds --only $$plural > charts/vipkeeper/crds/vipkeeper.dev_$$plural.yaml; \
 	done
+
+manifests: crds ## write manifests/install.yaml from the chart
+	HELM=$$(tests/cluster/tools/build helm)/helm charts/render > manifests/install.yaml
 
 bench: ## figures of every area beside their baselines (benches/results); BENCH=toolbox for one area
 	cargo bench $(if $(BENCH),--bench $(BENCH))

@@ -18,6 +18,7 @@ mod store_args;
 mod udp_ping;
 mod validate;
 mod vip;
+mod withdraw;
 
 use std::fmt;
 use std::io;
@@ -89,6 +90,7 @@ enum Command {
     Lookup(Box<lookup::Args>),
     Validate(validate::Args),
     Vip(vip::Args),
+    Withdraw(withdraw::Args),
 }
 
 /// Runs the command that the process was started with.
@@ -111,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Lookup(args) => args.run(),
         Command::Validate(args) => args.run(),
         Command::Vip(args) => args.run(),
+        Command::Withdraw(args) => args.run(),
     };
     let exit = result.unwrap_or_else(|error| {
         if error.chain().any(is_broken_pipe) {

@@ -7,6 +7,7 @@ mod clock;
 mod leader;
 mod objects;
 mod watches;
+pub mod withdraw;
 mod writes;
 
 use std::sync::Arc;

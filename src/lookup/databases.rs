@@ -38,6 +38,8 @@ pub struct Places {
 struct VendorFile {
     name: String,
     built: i64,
+    /// `built` as a date, made once.
+    date: Option<String>,
     table: VendorTable,
 }
 
@@ -99,7 +101,7 @@ impl Databases {
         match longest {
             Some((file, assignment)) if !assignment.is_unassigned_part() => {
                 answer.set_vendor(&assignment);
-                answer.add_source(&file.name, date(file.built));
+                answer.add_source(&file.name, file.date.clone());
                 Ok(())
             }
             _ if answer.is_useful() => Ok(()),
@@ -111,7 +113,8 @@ impl Databases {
             }
             other => {
                 let named = other.as_ref().map_or_else(|| files.first(), |(file, _)| Some(*file));
-                let source = named.map(|file| format!("{} of {}", file.name, date(file.built).unwrap_or_default()));
+                let source =
+                    named.map(|file| format!("{} of {}", file.name, file.date.as_deref().unwrap_or("no date")));
                 let reason = if other.is_some() {
                     "its block is cut up, and that part of it is nobody's"
                 } else {
@@ -193,7 +196,8 @@ fn load_vendors(paths: &[PathBuf]) -> Result<Loaded<Vec<VendorFile>>, String> {
             tracing::warn!(file = %path.display(), count = skipped.count, first = line, reason, "lines were passed over");
         }
         let table = VendorTable::new(rows.iter().map(|(prefix, name)| (*prefix, name.as_str())));
-        files.push(VendorFile { name: file_name(path), built: modified(path), table });
+        let built = modified(path);
+        files.push(VendorFile { name: file_name(path), built, date: date(built), table });
     }
     let entries = files.iter().map(|file| file.table.len() as u64).sum();
     let built = files.iter().map(|file| file.built).min().unwrap_or(0);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::core::ip::scope::unmapped;
-use crate::core::lookup::answer::{Answer, asks_registries, settle};
+use crate::core::lookup::answer::{Answer, settle};
 use crate::core::lookup::chain::Outcome;
 use crate::core::lookup::error::LookupError;
 use crate::core::lookup::limit::Buckets;
@@ -56,7 +56,7 @@ impl Service {
             Query::Ip(ip) => self.add_own(*ip, &mut answer),
             Query::Domain(_) | Query::Asn(_) => {}
         }
-        if !asks_registries(query) {
+        if !answer.concerns_registries() {
             return settle(answer, None, false).map(|answer| (answer, None));
         }
         let Some(registries) = &self.registries else {
@@ -72,7 +72,7 @@ impl Service {
         let (failure, not_found) = match &told.outcome {
             Outcome::Found { registration, broken } => {
                 answer.add_source(registration.server.clone(), Some(told.date.clone()));
-                answer.registration = Some(registration.as_ref().clone());
+                answer.registration = Some(Arc::clone(registration));
                 (broken.clone(), false)
             }
             Outcome::NotFound => (None, true),

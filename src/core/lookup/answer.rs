@@ -1,8 +1,9 @@
 //! What is known about what was asked, with who says so: as text for a person or a shell, as JSON for a program.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::chain::{Failure, Hop, Registration};
 use super::error::LookupError;
@@ -141,8 +142,8 @@ pub struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub geo: Option<Geo>,
     /// What the registries say.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub registration: Option<Registration>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shared")]
+    pub registration: Option<Arc<Registration>>,
     /// Whether a registry that should have been asked gave no answer.
     pub partial: bool,
     /// The registries that were asked, in order.
@@ -150,6 +151,11 @@ pub struct Answer {
     pub hops: Vec<Hop>,
     /// What the answer rests on.
     pub sources: Vec<Source>,
+}
+
+/// A record that many answers share, as if it were this answer's own.
+fn shared<S: Serializer>(registration: &Option<Arc<Registration>>, serializer: S) -> Result<S::Ok, S::Error> {
+    registration.as_deref().serialize(serializer)
 }
 
 impl Answer {
@@ -176,6 +182,12 @@ impl Answer {
     /// Says that the answer rests on this too.
     pub fn add_source(&mut self, name: impl Into<String>, date: Option<String>) {
         self.sources.push(Source { name: name.into(), date });
+    }
+
+    /// Whether registries know about such things: not about hardware, and not about what documents set apart.
+    #[must_use]
+    pub fn concerns_registries(&self) -> bool {
+        self.kind != "mac" && self.special.is_none()
     }
 
     /// Takes what a table of assignments says.
@@ -247,12 +259,6 @@ impl Answer {
             text.push_str(&format!("% source: {}{date}\n", source.name));
         }
     }
-}
-
-/// Whether a question goes to the registries: not about hardware, and not about what documents set apart.
-#[must_use]
-pub fn asks_registries(query: &Query) -> bool {
-    !matches!(query, Query::Mac(_)) && purpose(query).is_none()
 }
 
 /// What documents set the asked-about apart for.
@@ -351,10 +357,11 @@ mod tests {
             ("mac", "00:00:5e:00:01:07", "virtual router, VRRP for IPv4 (last octet: VRID) (RFC 9568)"),
         ] {
             let query = Query::parse(kind, value).unwrap().unwrap();
-            assert!(!asks_registries(&query), "{value}");
-            assert_eq!(Answer::new(&query).to_text().lines().next(), Some(line));
+            let answer = Answer::new(&query);
+            assert!(!answer.concerns_registries(), "{value}");
+            assert_eq!(answer.to_text().lines().next(), Some(line));
         }
-        assert!(asks_registries(&Query::parse("ip", "1.1.1.1").unwrap().unwrap()));
+        assert!(answer("ip", "1.1.1.1").concerns_registries());
     }
 
     #[test]
@@ -362,8 +369,12 @@ mod tests {
         let mut answer = answer("domain", "example.com");
         let text = "Domain Name: EXAMPLE.COM\n100% %s %n\n".to_owned();
         let server = "whois.example.net".to_owned();
-        answer.registration =
-            Some(Registration { protocol: Protocol::Whois, server: server.clone(), record: Record::default(), text });
+        answer.registration = Some(Arc::new(Registration {
+            protocol: Protocol::Whois,
+            server: server.clone(),
+            record: Record::default(),
+            text,
+        }));
         answer.hops.push(Hop { protocol: Protocol::Whois, server, result: "answer", error: None });
         let settled = settle(answer, Some(Failure::Timeout("the answer")), false).unwrap();
         assert!(settled.partial);

@@ -4,6 +4,7 @@
 //! [`Chain::outcome`] is the answer. Every server is asked at most once, and at most [`MAX_HOPS`] in each protocol.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -140,7 +141,7 @@ pub enum Outcome {
     /// There is a record.
     Found {
         /// The record.
-        registration: Box<Registration>,
+        registration: Arc<Registration>,
         /// What went wrong after it was found; the record may lack the last word.
         broken: Option<Failure>,
     },
@@ -231,7 +232,7 @@ impl Chain {
     #[must_use]
     pub fn outcome(self) -> (Outcome, Vec<Hop>) {
         let outcome = match (self.found, self.not_found, self.failure) {
-            (Some(registration), _, broken) => Outcome::Found { registration: Box::new(registration), broken },
+            (Some(registration), _, broken) => Outcome::Found { registration: Arc::new(registration), broken },
             (None, true, _) => Outcome::NotFound,
             (None, false, Some(failure)) => Outcome::Failed(failure),
             (None, false, None) => Outcome::Nobody,

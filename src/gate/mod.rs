@@ -8,14 +8,19 @@
 //! One process at a time keeps the gate of a network namespace; the next one finds it by its path and goes on.
 
 mod bpf;
+mod nft;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::bpf::{Bpf, Deadlines, Direction};
+pub use self::nft::Nft;
 
 /// The numbers that segments may have here.
 pub const SEGMENTS: RangeInclusive<u16> = 1..=511;
@@ -40,6 +45,120 @@ pub enum State {
     Accept,
     /// Everything.
     Claim,
+}
+
+/// Which kind of gate is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// BPF, or nftables where BPF is not allowed or not there.
+    Auto,
+    /// BPF only.
+    Bpf,
+    /// nftables only.
+    Nft,
+}
+
+/// A gate of either kind. What keeps it open differs: [`Bpf::deadlines`], or packets with [`Nft::mark`].
+#[derive(Debug)]
+pub enum Gate {
+    /// At tcx; never late.
+    Bpf(Bpf),
+    /// In nftables; may be late by its timeout after a stop at the wrong moment.
+    Nft(Nft),
+}
+
+impl Gate {
+    /// Opens the gate of the calling thread's network namespace: BPF kept under `bpffs`, or nftables with `timeout`. The
+    /// second value is why it is not the first kind, where [`Choice::Auto`] had to fall back.
+    ///
+    /// # Errors
+    /// [`GateError`], of the last kind that was tried.
+    pub fn open(choice: Choice, bpffs: &Path, timeout: Duration) -> Result<(Self, Option<GateError>), GateError> {
+        let nft = || Nft::open(timeout).map(Self::Nft);
+        match choice {
+            Choice::Nft => Ok((nft()?, None)),
+            Choice::Bpf | Choice::Auto => match Bpf::open(bpffs) {
+                Ok(bpf) => Ok((Self::Bpf(bpf), None)),
+                Err(why) if choice == Choice::Auto && why.is_unavailable() => Ok((nft()?, Some(why))),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Puts the gate on a link; once is enough, twice is no error.
+    ///
+    /// # Errors
+    /// The kernel's reason, such as that the link is gone.
+    pub fn attach(&mut self, link: u32) -> Result<(), GateError> {
+        match self {
+            Self::Bpf(gate) => gate.attach(link),
+            Self::Nft(gate) => gate.attach(link),
+        }
+    }
+
+    /// Takes the gate off a link, or forgets a link that is gone.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn detach(&mut self, link: u32) -> Result<(), GateError> {
+        match self {
+            Self::Bpf(gate) => gate.detach(link),
+            Self::Nft(gate) => gate.detach(link),
+        }
+    }
+
+    /// The links that the gate is on.
+    #[must_use]
+    pub const fn links(&self) -> &BTreeSet<u32> {
+        match self {
+            Self::Bpf(gate) => gate.links(),
+            Self::Nft(gate) => gate.links(),
+        }
+    }
+
+    /// Says what becomes of an address from now on; it holds when this returns.
+    ///
+    /// # Errors
+    /// [`GateError::Segment`]; the kernel's reason.
+    pub fn set(&mut self, ip: IpAddr, entry: Entry) -> Result<(), GateError> {
+        match self {
+            Self::Bpf(gate) => gate.set(ip, entry),
+            Self::Nft(gate) => gate.set(ip, entry),
+        }
+    }
+
+    /// Lets an address pass as if there were no gate.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn remove(&mut self, ip: IpAddr) -> Result<(), GateError> {
+        match self {
+            Self::Bpf(gate) => gate.remove(ip),
+            Self::Nft(gate) => gate.remove(ip),
+        }
+    }
+
+    /// All addresses that something is said of, by this process or one before it.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn entries(&self) -> Result<BTreeMap<IpAddr, Entry>, GateError> {
+        match self {
+            Self::Bpf(gate) => gate.entries(),
+            Self::Nft(gate) => Ok(gate.entries().clone()),
+        }
+    }
+
+    /// Takes the gate away: every address passes then.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn dismantle(self) -> Result<(), GateError> {
+        match self {
+            Self::Bpf(gate) => gate.dismantle(),
+            Self::Nft(gate) => gate.dismantle(),
+        }
+    }
 }
 
 /// What can go wrong at the gate. Nothing is open that was not open before.

@@ -18,21 +18,23 @@ use crate::wire::attach;
 const AHEAD: Duration = Duration::from_millis(150);
 const EVERY: Duration = Duration::from_millis(20);
 
-/// A process that does nothing but extend a deadline.
-struct Extender {
-    id: Pid,
+/// A process that does one thing again and again, until it is killed.
+pub(crate) struct Forked {
+    pub(crate) id: Pid,
 }
 
-impl Extender {
-    fn start(deadlines: &Deadlines) -> Self {
-        // SAFETY: the child calls only clock_gettime(2) and nanosleep(2), stores into shared memory, and never returns.
+impl Forked {
+    /// Does `work` each time that `pause` has passed. It must do system calls and stores only: the locks of other threads
+    /// are not released in the child.
+    pub(crate) fn every(pause: Duration, work: impl Fn()) -> Self {
+        // SAFETY: the child only calls `work`, which is as said above, and nanosleep(2), and never returns.
         #[allow(unsafe_code)]
         let id = unsafe { libc::fork() };
         assert!(id >= 0, "cannot fork");
         if id == 0 {
             loop {
-                deadlines.set(1, Some(clock::now() + AHEAD));
-                let pause = rustix::time::Timespec { tv_sec: 0, tv_nsec: EVERY.as_nanos().try_into().unwrap_or(0) };
+                work();
+                let pause = rustix::time::Timespec { tv_sec: 0, tv_nsec: pause.as_nanos().try_into().unwrap_or(0) };
                 let _interrupted = rustix::thread::nanosleep(&pause);
             }
         }
@@ -40,14 +42,18 @@ impl Extender {
     }
 }
 
-impl Drop for Extender {
+fn extend(deadlines: Deadlines) -> Forked {
+    Forked::every(EVERY, move || deadlines.set(1, Some(clock::now() + AHEAD)))
+}
+
+impl Drop for Forked {
     fn drop(&mut self) {
         let _ = kill_process(self.id, Signal::KILL);
         let _ = waitpid(Some(self.id), WaitOptions::empty());
     }
 }
 
-fn question(ip: IpAddr) -> Vec<u8> {
+pub(crate) fn question(ip: IpAddr) -> Vec<u8> {
     let mac = [2, 0, 0, 0, 0, 2];
     match ip {
         IpAddr::V4(ip) => {
@@ -82,7 +88,7 @@ fn margin(ip: IpAddr, signal: Signal) -> Result<Duration, Duration> {
     gate.set(ip, Entry { segment: 1, state: State::Claim, hard: false }).unwrap();
     let deadlines = gate.deadlines();
     drop(gate);
-    let extender = Extender::start(&deadlines);
+    let extender = extend(deadlines.clone());
     // On the bridge's side of the node's cable, so that the client's queue adds nothing.
     let capture = Capture::start(segment.bridge(), node.port());
     let asking = AtomicBool::new(true);
@@ -141,7 +147,7 @@ fn a_process_that_was_stopped_beyond_its_deadline_opens_again_only_by_extending(
     let mut gate = node.netns.run(|| Bpf::open(bpffs.path()).unwrap());
     attach(&node, &mut gate);
     gate.set(ip, Entry { segment: 1, state: State::Claim, hard: false }).unwrap();
-    let extender = Extender::start(&gate.deadlines());
+    let extender = extend(gate.deadlines());
     let capture = Capture::start(segment.bridge(), node.port());
     let sender = Sender::open(&client.netns, INTERFACE);
     let answered = |within: Duration| {

@@ -6,5 +6,6 @@ mod support;
 
 mod keeping;
 mod lateness;
+mod nft;
 mod verdicts;
 mod wire;

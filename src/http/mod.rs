@@ -5,7 +5,6 @@
 mod body;
 mod connections;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,12 +35,24 @@ pub struct Request {
     pub path: String,
     /// The query string without its `?`, still percent-encoded.
     pub query: String,
-    /// Header fields by lower-case name; the first value of each that is text.
-    pub headers: BTreeMap<String, String>,
+    /// Header fields.
+    pub headers: Headers,
     /// The body, at most [`MAX_BODY`] bytes.
     pub body: Vec<u8>,
     /// Who asks.
     pub peer: Option<SocketAddr>,
+}
+
+/// The header fields of a request.
+#[derive(Debug, Clone, Default)]
+pub struct Headers(warp::http::HeaderMap);
+
+impl Headers {
+    /// The first value of the field, if it is text; `name` in lower case.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.to_str().ok()
+    }
 }
 
 /// An answer.
@@ -159,7 +170,7 @@ impl Server {
                             method: method.as_str().to_owned(),
                             path: path.as_str().to_owned(),
                             query,
-                            headers: text_headers(&headers),
+                            headers: Headers(headers),
                             body,
                             peer: peer.map(|peer| peer.0),
                         };
@@ -193,16 +204,6 @@ impl Server {
 
 fn not_found() -> Response {
     Response::text(404, "no such path\n")
-}
-
-fn text_headers(headers: &warp::http::HeaderMap) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    for (name, value) in headers {
-        if let Ok(value) = value.to_str() {
-            found.entry(name.as_str().to_owned()).or_insert_with(|| value.to_owned());
-        }
-    }
-    found
 }
 
 fn into_warp(response: Response) -> warp::http::Response<Vec<u8>> {

@@ -54,7 +54,7 @@ impl Handler for Site {
 impl Site {
     async fn one(&self, request: &Request) -> Response {
         let start = Instant::now();
-        let accepted = request.headers.get("accept").map_or(Format::Text, |accept| Format::from_accept(accept));
+        let accepted = request.headers.get("accept").map_or(Format::Text, Format::from_accept);
         let (format, query) = match decode_query_string(&request.query) {
             Ok(parameters) => parse_parameters(&parameters),
             Err(error) => (None, Err(error)),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::chain::{Failure, Hop, Registration};
 use super::error::LookupError;
@@ -142,7 +142,7 @@ pub struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub geo: Option<Geo>,
     /// What the registries say.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shared")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub registration: Option<Arc<Registration>>,
     /// Whether a registry that should have been asked gave no answer.
     pub partial: bool,
@@ -151,11 +151,6 @@ pub struct Answer {
     pub hops: Vec<Hop>,
     /// What the answer rests on.
     pub sources: Vec<Source>,
-}
-
-/// A record that many answers share, as if it were this answer's own.
-fn shared<S: Serializer>(registration: &Option<Arc<Registration>>, serializer: S) -> Result<S::Ok, S::Error> {
-    registration.as_deref().serialize(serializer)
 }
 
 impl Answer {

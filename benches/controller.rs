@@ -66,7 +66,10 @@ impl Settled {
         let vip = |at: usize| {
             let name = format!("shop/v{at:05}");
             let wish = Ok(Wish { gated: true, ..Wish::default() });
-            (name.clone(), Vip { meta: meta(&name, at as i64), wish, status: Status::default(), holder: None })
+            (
+                name.clone(),
+                Vip { meta: meta(&name, at as i64), wish, status: Status::default(), holder: None, owner: None },
+            )
         };
         let offer = Offer { ranges: vec!["10.1.0.0/16".parse().unwrap()], auto_assign: true, ..Offer::default() };
         let mut settled = Self {
@@ -84,6 +87,8 @@ impl Settled {
             Input::Listed(Listing::Pools(vec![settled.pool.clone()])),
             Input::Listed(Listing::Nodes(nodes.into())),
             Input::Listed(Listing::Views(vec![settled.segment.clone()])),
+            Input::Listed(Listing::Services(Vec::new())),
+            Input::Listed(Listing::Endpoints(Vec::new())),
         ] {
             settled.machine.handle(settled.now, input);
         }

@@ -6,6 +6,7 @@
 mod clock;
 mod leader;
 mod objects;
+mod services;
 mod watches;
 pub mod withdraw;
 mod writes;
@@ -25,6 +26,7 @@ use crate::metrics::ControllerMetrics;
 use crate::store::{Event, EventType, SharedStore, StoreError};
 
 pub use self::leader::{Candidacy, LEASE, NAMESPACE};
+pub use self::services::{CLASS, POOL};
 pub use self::writes::MANAGER;
 
 /// How many messages of inputs wait at most; whoever has more waits.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as ApiCondition, ObjectMeta};
 
+use super::services;
 use crate::api::kind::Kind;
 use crate::api::{self, AddressPool, FailoverView, VirtualIP};
 use crate::core::controller::{
@@ -18,19 +19,24 @@ use crate::core::view::Right;
 use crate::store::{Key, Object, StoreError};
 
 /// The kinds that the controller watches.
-pub(super) const WATCHED: [Kind; 4] = [Kind::VirtualIP, Kind::AddressPool, Kind::Node, Kind::FailoverView];
+pub(super) const WATCHED: [Kind; 6] =
+    [Kind::VirtualIP, Kind::AddressPool, Kind::Node, Kind::FailoverView, Kind::Service, Kind::EndpointSlice];
 
 /// The kind and the key of an object.
 pub(super) fn place(id: &Id) -> (Kind, Key) {
     match id {
-        Id::Vip(name) => {
-            let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
-            (Kind::VirtualIP, Key::namespaced(namespace, name))
-        }
+        Id::Vip(name) => (Kind::VirtualIP, namespaced(name)),
+        Id::Service(name) => (Kind::Service, namespaced(name)),
+        Id::Endpoints(name) => (Kind::EndpointSlice, namespaced(name)),
         Id::Pool(name) => (Kind::AddressPool, Key::cluster(name)),
         Id::Node(name) => (Kind::Node, Key::cluster(name)),
         Id::View(name) => (Kind::FailoverView, Key::cluster(name)),
     }
+}
+
+fn namespaced(name: &str) -> Key {
+    let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
+    Key::namespaced(namespace, name)
 }
 
 /// What decisions call an object; `None` for kinds that are not watched.
@@ -40,6 +46,8 @@ pub(super) fn id(kind: Kind, key: &Key) -> Option<Id> {
         Kind::AddressPool => Some(Id::Pool(key.name.clone())),
         Kind::Node => Some(Id::Node(key.name.clone())),
         Kind::FailoverView => Some(Id::View(key.name.clone())),
+        Kind::Service => Some(Id::Service(key.to_string())),
+        Kind::EndpointSlice => Some(Id::Endpoints(key.to_string())),
         _ => None,
     }
 }
@@ -54,6 +62,8 @@ pub(super) fn seen(object: &Object) -> Result<Seen, StoreError> {
             let view = object.parse::<FailoverView>()?;
             Ok(Seen::View(Segment { meta: meta(&object.key, view.metadata), view: view.spec.0 }))
         }
+        Kind::Service => object.parse().map(|service| Seen::Service(services::service(&object.key, service))),
+        Kind::EndpointSlice => object.parse().map(|slice| Seen::Endpoints(services::endpoints(&object.key, slice))),
         other => Err(StoreError::Malformed {
             kind: other.name(),
             key: object.key.to_string(),
@@ -65,23 +75,28 @@ pub(super) fn seen(object: &Object) -> Result<Seen, StoreError> {
 /// All objects of a watched kind; those that do not parse are left out.
 pub(super) fn listing(kind: Kind, objects: impl Iterator<Item = Seen>) -> Listing {
     let (mut vips, mut pools, mut nodes, mut views) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut services, mut endpoints) = (Vec::new(), Vec::new());
     for object in objects {
         match object {
             Seen::Vip(vip) => vips.push(vip),
             Seen::Pool(pool) => pools.push(pool),
             Seen::Node(node) => nodes.push(node),
             Seen::View(view) => views.push(view),
+            Seen::Service(service) => services.push(service),
+            Seen::Endpoints(slice) => endpoints.push(slice),
         }
     }
     match kind {
         Kind::VirtualIP => Listing::Vips(vips),
         Kind::AddressPool => Listing::Pools(pools),
         Kind::Node => Listing::Nodes(nodes),
+        Kind::Service => Listing::Services(services),
+        Kind::EndpointSlice => Listing::Endpoints(endpoints),
         _ => Listing::Views(views),
     }
 }
 
-fn meta(key: &Key, meta: ObjectMeta) -> Meta {
+pub(super) fn meta(key: &Key, meta: ObjectMeta) -> Meta {
     Meta {
         uid: meta.uid.unwrap_or_default(),
         name: key.to_string(),
@@ -100,6 +115,7 @@ fn vip(key: &Key, vip: VirtualIP) -> Vip {
         (Right::new(&holder.node, epoch), holder.interface.clone())
     });
     Vip {
+        owner: services::owner(vip.metadata.owner_references.as_deref().unwrap_or_default()),
         meta: meta(key, vip.metadata),
         wish: wish(key, vip.spec),
         status: Status {
@@ -126,6 +142,7 @@ fn wish(key: &Key, spec: api::VirtualIPSpec) -> Result<Wish, String> {
     Ok(Wish {
         namespace: [(NAMESPACE_LABEL.to_owned(), namespace)].into(),
         service: None,
+        only: None,
         address: named("address", spec.address.as_deref().map(ip).transpose())?,
         pool: spec.pool,
         family: spec.ip_family.map(|family| match family {
@@ -191,7 +208,7 @@ fn node(key: &Key, node: Node) -> SeenNode {
     }
 }
 
-fn conditions(conditions: &[ApiCondition]) -> Vec<Condition> {
+pub(super) fn conditions(conditions: &[ApiCondition]) -> Vec<Condition> {
     conditions
         .iter()
         .map(|condition| Condition {

@@ -7,7 +7,7 @@ use json_patch::Patch;
 use serde_json::{Value, json};
 use tracing::debug;
 
-use super::objects;
+use super::{objects, services};
 use crate::core::controller::{Condition, FINALIZER, Id, Missing, Object as Seen, Outcome, PoolStatus, Status, Write};
 use crate::core::view::ROOT;
 use crate::store::{Object, SharedStore, StoreError};
@@ -41,12 +41,23 @@ pub(super) async fn write(store: &SharedStore, id: &Id, write: Write) -> (Outcom
                 Err(error) => Err(error),
             }
         }
+        Write::CreateVip(new) => limited(store.create(kind, services::new_vip(&key, &new))).await,
+        Write::DeleteVip => match limited(store.delete(kind, &key)).await {
+            Ok(()) => return (read(store, id).await.unwrap_or(Outcome::Failed), None),
+            Err(error) => Err(error),
+        },
+        Write::ServiceStatus(status) => {
+            let conditions = conditions(status.condition.as_slice());
+            limited(store.apply_status(kind, &key, MANAGER, services::status(&status, conditions))).await
+        }
         Write::PoolStatus(status) => limited(store.apply_status(kind, &key, MANAGER, pool_status(&status))).await,
     };
     match result {
         Ok(object) => (done(&object, removing), None),
         Err(StoreError::NotFound { .. }) => (Outcome::Gone, None),
-        Err(error @ (StoreError::Conflict { .. } | StoreError::TestFailed { .. })) => {
+        Err(
+            error @ (StoreError::Conflict { .. } | StoreError::TestFailed { .. } | StoreError::AlreadyExists { .. }),
+        ) => {
             debug!(%error, "read again");
             match read(store, id).await {
                 Ok(outcome) => (outcome, None),

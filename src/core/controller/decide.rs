@@ -1,11 +1,13 @@
 //! One look at everything: what has to be written for the store to be as it should be.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::assign::{Entry, Homeless, MAX_STEPS, Steps, entries};
 use super::ground::Ground;
 use super::seen::{Condition, FINALIZER, Figures, Id, Missing, Notice, PoolStatus, Status, Vip, Write};
+use super::service::{self, Owners};
 use super::status::{self, ALLOCATED, READY, Readiness, ReadyReason};
 use super::world::World;
 use crate::core::ipam::{self, AllocateError, Claim, Ledger, Space, allocate};
@@ -57,7 +59,11 @@ pub(super) struct Decision {
 pub(super) fn decide(world: &World, around: &Circumstances) -> Decision {
     let grounds = Ground::all(world);
     let (entries, doubles) = entries(&grounds);
-    let ledger = ledger(world, &entries, around);
+    let owners = Owners::new(world);
+    let vips: Vec<Cow<'_, Vip>> = world.vips.values().map(|vip| owners.complete(vip)).collect();
+    let mut vips: Vec<&Vip> = vips.iter().map(AsRef::as_ref).collect();
+    vips.sort_by(|a, b| (a.meta.created, &a.meta.uid).cmp(&(b.meta.created, &b.meta.uid)));
+    let ledger = ledger(world, &vips, &entries, around);
     let mut look = Look {
         world,
         around,
@@ -67,9 +73,8 @@ pub(super) fn decide(world: &World, around: &Circumstances) -> Decision {
         ledger: &ledger,
         decision: Decision::default(),
     };
-    let mut vips: Vec<&Vip> = world.vips.values().collect();
-    vips.sort_by(|a, b| (a.meta.created, &a.meta.uid).cmp(&(b.meta.created, &b.meta.uid)));
-    for vip in &vips {
+    // Before Services are known, what is said of the VirtualIPs that they own would be wrong.
+    for vip in vips.iter().filter(|vip| vip.owner.is_none() || world.has_services()) {
         look.vip(vip, entries.get(vip.meta.uid.as_str()).copied());
     }
     let known: BTreeSet<&str> = vips.iter().map(|vip| vip.meta.uid.as_str()).collect();
@@ -82,15 +87,17 @@ pub(super) fn decide(world: &World, around: &Circumstances) -> Decision {
         look.steps.close(ground, uid);
     }
     look.pools();
+    for (id, urgency, write, notices) in service::needs(world) {
+        look.plan(id, urgency, write, notices);
+    }
     look.finish()
 }
 
 /// Who gets which address.
-fn ledger(world: &World, entries: &BTreeMap<&str, Entry<'_>>, around: &Circumstances) -> Ledger {
+fn ledger(world: &World, vips: &[&Vip], entries: &BTreeMap<&str, Entry<'_>>, around: &Circumstances) -> Ledger {
     let pools: Vec<ipam::Pool> = world.pools.values().filter_map(pool).collect();
-    let claims: Vec<Claim> = world
-        .vips
-        .values()
+    let claims: Vec<Claim> = vips
+        .iter()
         .filter_map(|vip| {
             let held = vip.status.address.or_else(|| around.assumed.get(&vip.meta.uid).copied());
             claim(vip, held, entries.contains_key(vip.meta.uid.as_str()))

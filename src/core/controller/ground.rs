@@ -56,12 +56,13 @@ impl<'a> Ground<'a> {
 
     /// The members that may not have this one address, and why.
     pub(super) fn barred(&self, wish: &Wish) -> BTreeMap<String, Rejection> {
-        let reason = |member: &Member| match &wish.interface {
+        let reason = |name: &String, member: &Member| match &wish.interface {
             Some(glob) if !matches(glob, &member.interface) => Some(Rejection::NoInterface),
+            _ if wish.only.as_ref().is_some_and(|only| !only.contains(name)) => Some(Rejection::NoEndpoint),
             _ if wish.gated && member.gate == Gate::None && member.mode != Mode::Solo => Some(Rejection::NoGate),
             _ => None,
         };
-        self.view.up_members().filter_map(|(name, member)| Some((name.clone(), reason(member)?))).collect()
+        self.view.up_members().filter_map(|(name, member)| Some((name.clone(), reason(name, member)?))).collect()
     }
 
     /// What decides who gets an address that `holder` has.

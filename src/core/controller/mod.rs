@@ -11,6 +11,7 @@ mod assign;
 mod decide;
 mod ground;
 mod seen;
+mod service;
 mod status;
 mod world;
 
@@ -22,9 +23,10 @@ use serde::{Deserialize, Serialize};
 
 use self::decide::{Circumstances, Planned, Urgency, decide};
 pub use self::seen::{
-    Condition, FINALIZER, Figures, Id, Listing, Meta, Missing, Node, Notice, Object, Offer, Pool, PoolStatus, Segment,
-    Severity, Status, Vip, Wish, Write,
+    Condition, Endpoints, FINALIZER, Figures, Id, Listing, Meta, Missing, NewVip, Node, Notice, Object, Offer, Pool,
+    PoolStatus, Segment, Service, ServiceStatus, Severity, Status, Vip, Wish, Write,
 };
+pub use self::service::ADDRESSES;
 pub use self::status::{ALLOCATED, READY, ReadyReason};
 use self::world::World;
 use super::time::Time;

@@ -1,6 +1,6 @@
 //! What the controller has seen of the store, and what it wants written there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,10 @@ pub enum Id {
     View(String),
     /// A `VirtualIP`, `namespace/name`.
     Vip(String),
+    /// A Service, `namespace/name`.
+    Service(String),
+    /// An `EndpointSlice`, `namespace/name`.
+    Endpoints(String),
     /// An `AddressPool`.
     Pool(String),
     /// A node.
@@ -82,6 +86,8 @@ pub struct Vip {
     pub status: Status,
     /// The holder's report: right and interface.
     pub holder: Option<(Right, String)>,
+    /// The uid of the Service that it was made for.
+    pub owner: Option<String>,
 }
 
 /// What is wanted of a `VirtualIP`.
@@ -101,6 +107,8 @@ pub struct Wish {
     pub interface: Option<String>,
     /// The nodes that may have it.
     pub nodes: Option<Selector>,
+    /// By name, the only nodes that may have it.
+    pub only: Option<BTreeSet<String>>,
     /// The nodes that should have it.
     pub preferred: Vec<Preference>,
     /// Whether it goes back to a preferred node.
@@ -197,6 +205,75 @@ pub struct Segment {
     pub view: View,
 }
 
+/// A Service, as far as it is of type LoadBalancer and ours.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Service {
+    /// Its metadata.
+    pub meta: Meta,
+    /// Its labels.
+    pub labels: Labels,
+    /// The families that it wants an address of; none if it is not ours.
+    pub families: Vec<Family>,
+    /// The address that it asks for (`spec.loadBalancerIP`).
+    pub address: Option<IpAddr>,
+    /// The pool that it asks for.
+    pub pool: Option<String>,
+    /// Whether only nodes with a ready endpoint may have its addresses (`externalTrafficPolicy: Local`).
+    pub local: bool,
+    /// The controller's part of its status, as stored.
+    pub status: ServiceStatus,
+}
+
+/// The controller's part of a Service's status.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// The addresses.
+    pub ingress: Vec<IpAddr>,
+    /// Whether all of them are found.
+    pub condition: Option<Condition>,
+}
+
+/// Some of a Service's endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// The slice, `namespace/name`.
+    pub name: String,
+    /// The Service, `namespace/name`.
+    pub service: String,
+    /// The nodes that have a ready one.
+    pub nodes: BTreeSet<String>,
+}
+
+/// A `VirtualIP` to be made for a Service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewVip {
+    /// The Service's name in its namespace.
+    pub service: String,
+    /// The Service's uid.
+    pub owner: String,
+    /// The family.
+    pub family: Family,
+    /// The address that the Service asks for, if it is of that family.
+    pub address: Option<IpAddr>,
+    /// The pool that it asks for.
+    pub pool: Option<String>,
+}
+
+impl NewVip {
+    /// What a Service wants of a family.
+    #[must_use]
+    pub fn of(service: &Service, family: Family) -> Self {
+        let name = service.meta.name.rsplit('/').next().unwrap_or(&service.meta.name);
+        Self {
+            service: name.to_owned(),
+            owner: service.meta.uid.clone(),
+            family,
+            address: service.address.filter(|address| Family::of(*address) == family),
+            pool: service.pool.clone(),
+        }
+    }
+}
+
 /// An object of any kind that the controller watches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Object {
@@ -208,6 +285,10 @@ pub enum Object {
     Node(Node),
     /// A `FailoverView`.
     View(Segment),
+    /// A Service.
+    Service(Service),
+    /// Endpoints of a Service.
+    Endpoints(Endpoints),
 }
 
 /// All objects of a kind.
@@ -221,6 +302,10 @@ pub enum Listing {
     Nodes(Vec<Node>),
     /// The `FailoverView`s.
     Views(Vec<Segment>),
+    /// The Services.
+    Services(Vec<Service>),
+    /// The endpoints.
+    Endpoints(Vec<Endpoints>),
 }
 
 /// Something to be written, to the object that an [`Id`] names.
@@ -242,6 +327,12 @@ pub enum Write {
     },
     /// A pool's status.
     PoolStatus(PoolStatus),
+    /// A `VirtualIP` is made for a Service.
+    CreateVip(NewVip),
+    /// A `VirtualIP` whose Service wants it no more is deleted.
+    DeleteVip,
+    /// The controller's part of a Service's status.
+    ServiceStatus(ServiceStatus),
 }
 
 /// A `VirtualIP` without [`FINALIZER`].

@@ -74,17 +74,17 @@ const INVALID_SPEC: &str = "InvalidSpec";
 pub(super) type Outcome<'a> = Result<&'a Allocation, Result<&'a AllocateError, &'a str>>;
 
 /// A condition before it has a time, and whether its turn is told as an event.
-struct Said {
-    kind: &'static str,
-    holds: bool,
-    reason: &'static str,
-    message: String,
-    tell: Option<Severity>,
+pub(super) struct Said {
+    pub(super) kind: &'static str,
+    pub(super) holds: bool,
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+    pub(super) tell: Option<Severity>,
 }
 
 impl Said {
     /// The condition; it keeps its time if it has not turned.
-    fn condition(&self, meta: &Meta, old: Option<&Condition>) -> Condition {
+    pub(super) fn condition(&self, meta: &Meta, old: Option<&Condition>) -> Condition {
         Condition {
             kind: self.kind.to_owned(),
             holds: self.holds,
@@ -96,7 +96,7 @@ impl Said {
     }
 
     /// What users are told if it is new or has another reason.
-    fn notice(&self, about: Id, meta: &Meta, old: Option<&Condition>) -> Option<Notice> {
+    pub(super) fn notice(&self, about: Id, meta: &Meta, old: Option<&Condition>) -> Option<Notice> {
         let turned = old.is_none_or(|old| old.holds != self.holds || old.reason != self.reason);
         let severity = self.tell.filter(|_| turned)?;
         let message = self.message.clone();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::seen::{Id, Listing, Meta, Node, Object, Pool, Segment, Vip};
+use super::seen::{Endpoints, Id, Listing, Meta, Node, Object, Pool, Segment, Service, Vip};
 
 /// Everything seen, by name.
 #[derive(Debug, Clone, Default)]
@@ -11,17 +11,26 @@ pub(super) struct World {
     pub(super) pools: BTreeMap<String, Pool>,
     pub(super) nodes: BTreeMap<String, Node>,
     pub(super) views: BTreeMap<String, Segment>,
+    /// Services that are ours.
+    pub(super) services: BTreeMap<String, Service>,
+    pub(super) endpoints: BTreeMap<String, Endpoints>,
     /// `VirtualIP`s that are there but do not parse.
     pub(super) unreadable: BTreeSet<String>,
     /// Something is there that does not parse and may be any `VirtualIP`.
     pub(super) obscure: bool,
-    listed: [bool; 4],
+    listed: [bool; 6],
 }
 
 impl World {
-    /// Whether all kinds have been listed, so that what was not seen is not there.
+    /// Whether all kinds but those of Services have been listed, so that what was not seen is not there. Who may not
+    /// read Services does everything else.
     pub(super) fn is_complete(&self) -> bool {
-        self.listed.iter().all(|listed| *listed)
+        self.listed[..4].iter().all(|listed| *listed)
+    }
+
+    /// Whether Services and their endpoints have been listed.
+    pub(super) fn has_services(&self) -> bool {
+        self.listed[4..].iter().all(|listed| *listed)
     }
 
     /// Takes a list as all there is of a kind.
@@ -45,6 +54,15 @@ impl World {
                 self.views = list.into_iter().map(|view| (view.meta.name.clone(), view)).collect();
                 self.listed[3] = true;
             }
+            Listing::Services(list) => {
+                let ours = list.into_iter().filter(|service| !service.families.is_empty());
+                self.services = ours.map(|service| (service.meta.name.clone(), service)).collect();
+                self.listed[4] = true;
+            }
+            Listing::Endpoints(list) => {
+                self.endpoints = list.into_iter().map(|slice| (slice.name.clone(), slice)).collect();
+                self.listed[5] = true;
+            }
         }
     }
 
@@ -58,11 +76,14 @@ impl World {
             }
             Object::Pool(pool) => newer(&mut self.pools, pool.meta.name.clone(), pool, |pool| &pool.meta),
             Object::View(view) => newer(&mut self.views, view.meta.name.clone(), view, |view| &view.meta),
-            Object::Node(node) => {
-                let news = self.nodes.get(&node.name) != Some(&node);
-                self.nodes.insert(node.name.clone(), node);
-                news
+            Object::Node(node) => other(&mut self.nodes, node.name.clone(), node),
+            Object::Service(service) if service.families.is_empty() => {
+                self.services.remove(&service.meta.name).is_some()
             }
+            Object::Service(service) => {
+                newer(&mut self.services, service.meta.name.clone(), service, |service| &service.meta)
+            }
+            Object::Endpoints(slice) => other(&mut self.endpoints, slice.name.clone(), slice),
         }
     }
 
@@ -76,6 +97,8 @@ impl World {
             Id::Pool(name) => drop(self.pools.remove(name)),
             Id::Node(name) => drop(self.nodes.remove(name)),
             Id::View(name) => drop(self.views.remove(name)),
+            Id::Service(name) => drop(self.services.remove(name)),
+            Id::Endpoints(name) => drop(self.endpoints.remove(name)),
         }
     }
 
@@ -83,10 +106,17 @@ impl World {
     pub(super) fn unreadable(&mut self, id: Option<Id>) {
         match id {
             Some(Id::Vip(name)) => drop(self.unreadable.insert(name)),
-            Some(Id::Pool(_) | Id::Node(_) | Id::View(_)) => {}
+            Some(Id::Pool(_) | Id::Node(_) | Id::View(_) | Id::Service(_) | Id::Endpoints(_)) => {}
             None => self.obscure = true,
         }
     }
+}
+
+/// Puts an object in place; whether it is another than the one there.
+fn other<T: PartialEq>(map: &mut BTreeMap<String, T>, name: String, object: T) -> bool {
+    let news = map.get(&name) != Some(&object);
+    map.insert(name, object);
+    news
 }
 
 /// Puts an object in place if it is a newer version, or another object, than the one there; whether it was. The versions

@@ -1,6 +1,7 @@
 //! What becomes of pools, addresses and nodes, case by case.
 
 use super::*;
+use crate::core::ipam::Family;
 use crate::core::placement::{Failback, Preference};
 
 fn fixed(address: &str) -> Wish {
@@ -295,4 +296,70 @@ fn a_write_that_fails_is_tried_again_later_and_later() {
         run.now = run.machine.poll_timeout().unwrap().max(run.now);
     }
     assert!(pauses[2] >= SHORTEST * 2 && pauses[13] == LONGEST, "{pauses:?}");
+}
+
+#[test]
+fn a_service_owns_one_vip_a_family_and_says_its_addresses() {
+    let mut store = Store::new(&["a", "b"]);
+    let meta = store.meta("shop/web");
+    let families = vec![Family::V4, Family::V6];
+    let service = Service { meta, families, labels: labels(&[("app", "web")]), ..Service::default() };
+    store.services.insert("shop/web".to_owned(), service);
+    let mut run = settled(store);
+    let status = |run: &Run| run.store.services["shop/web"].status.clone();
+    assert_eq!(run.store.address("shop/web-ipv4"), "198.51.100.0");
+    assert_eq!(status(&run).ingress, [IpAddr::from([198, 51, 100, 0])]);
+    let condition = status(&run).condition.unwrap();
+    assert_eq!((condition.holds, condition.reason.as_str()), (false, "NoAddress"));
+    assert!(condition.message.contains("shop/web-ipv6"), "{}", condition.message);
+
+    run.store.pool("six", "2001:db8::/126");
+    run.store.pools.get_mut("six").unwrap().offer.as_mut().unwrap().services = Some(selector("app", "web"));
+    run.store.join("six", "2001:db8::/64", "a", "eth0");
+    run.settle();
+    assert_eq!(status(&run).ingress.len(), 2);
+    assert!(status(&run).condition.unwrap().holds);
+    assert_eq!(run.settle(), Vec::<String>::new());
+
+    run.store.services.clear();
+    run.settle();
+    assert!(run.store.vips.is_empty(), "{:?}", run.store.vips.keys());
+}
+
+#[test]
+fn a_name_that_is_taken_is_left_alone_and_said() {
+    let mut store = Store::new(&["a"]);
+    store.vip("shop/web-ipv4", Wish::default());
+    let meta = store.meta("shop/web");
+    let service = Service { meta, families: vec![Family::V4], ..Service::default() };
+    store.services.insert("shop/web".to_owned(), service);
+    let run = settled(store);
+    let status = &run.store.services["shop/web"].status;
+    assert_eq!(status.condition.as_ref().unwrap().reason, "NameTaken");
+    assert!(status.ingress.is_empty());
+    assert_eq!(run.store.vips.len(), 1);
+}
+
+#[test]
+fn with_local_traffic_only_nodes_with_a_ready_endpoint_get_the_address() {
+    let mut store = Store::new(&["a", "b", "c"]);
+    let meta = store.meta("shop/web");
+    let service = Service { meta, families: vec![Family::V4], local: true, ..Service::default() };
+    store.services.insert("shop/web".to_owned(), service);
+    let on = |nodes: &[&str]| Endpoints {
+        name: "shop/web-x".to_owned(),
+        service: "shop/web".to_owned(),
+        nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
+    };
+    let mut run = settled(store);
+    assert_eq!(run.store.holder("shop/web-ipv4"), None);
+    for nodes in [&["b"][..], &["c"], &["a", "c"]] {
+        run.store.endpoints.insert("x".to_owned(), on(nodes));
+        run.settle();
+        let holder = run.store.holder("shop/web-ipv4").unwrap();
+        assert!(nodes.contains(&holder.as_str()), "{holder} has no endpoint");
+    }
+    run.store.endpoints.clear();
+    run.settle();
+    assert_eq!(run.store.holder("shop/web-ipv4").as_deref(), Some("c"), "with no endpoint anywhere it stays");
 }

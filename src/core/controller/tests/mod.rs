@@ -16,6 +16,8 @@ struct Store {
     pools: BTreeMap<String, Pool>,
     nodes: BTreeMap<String, Node>,
     views: BTreeMap<String, Segment>,
+    services: BTreeMap<String, Service>,
+    endpoints: BTreeMap<String, Endpoints>,
     version: u64,
     made: i64,
     /// What was written, in order, for tests to read.
@@ -93,12 +95,15 @@ impl Store {
 
     fn vip(&mut self, name: &str, wish: Wish) {
         let meta = self.meta(name);
-        let vip = Vip { meta, wish: Ok(Wish { gated: true, ..wish }), status: Status::default(), holder: None };
+        let vip =
+            Vip { meta, wish: Ok(Wish { gated: true, ..wish }), status: Status::default(), holder: None, owner: None };
         self.vips.insert(name.to_owned(), vip);
     }
 
     fn delete(&mut self, name: &str) {
         let vip = self.vips.get_mut(name).unwrap();
+        self.version += 1;
+        vip.meta.version = self.version.to_string();
         vip.meta.deleting = true;
         if vip.meta.finalizers.is_empty() {
             self.vips.remove(name);
@@ -118,6 +123,8 @@ impl Store {
             Listing::Pools(self.pools.values().cloned().collect()),
             Listing::Nodes(self.nodes.values().cloned().collect()),
             Listing::Views(self.views.values().cloned().collect()),
+            Listing::Services(self.services.values().cloned().collect()),
+            Listing::Endpoints(self.endpoints.values().cloned().collect()),
         ] {
             machine.handle(now, Input::Listed(listing));
         }
@@ -136,6 +143,26 @@ impl Store {
                 object.meta.version = version;
                 self.log.push(format!("view {name}"));
                 Outcome::Done(Object::View(object.clone()))
+            }
+            (Id::Vip(name), Write::CreateVip(new)) => {
+                let wish = Wish { family: Some(new.family), address: new.address, ..Wish::default() };
+                self.vip(name, wish);
+                let vip = self.vips.get_mut(name).unwrap();
+                vip.owner = Some(new.owner.clone());
+                Outcome::Done(Object::Vip(vip.clone()))
+            }
+            (Id::Vip(name), Write::DeleteVip) => {
+                self.log.push(format!("deletion of {name}"));
+                self.delete(name);
+                self.vips.get(name).map_or(Outcome::Gone, |vip| Outcome::Done(Object::Vip(vip.clone())))
+            }
+            (Id::Service(name), Write::ServiceStatus(status)) => {
+                let service = self.services.get_mut(name).unwrap();
+                service.status =
+                    ServiceStatus { condition: timed(status.condition.as_slice()).pop(), ..status.clone() };
+                service.meta.version = version;
+                self.log.push(format!("status of service {name}"));
+                Outcome::Done(Object::Service(service.clone()))
             }
             (Id::Vip(name), _) => self.write_vip(name, write, version),
             (Id::Pool(name), Write::PoolStatus(status)) => {
@@ -174,7 +201,11 @@ impl Store {
                 vip.status = Status { conditions: timed(&status.conditions), ..status.clone() };
                 self.log.push(format!("status of {name}"));
             }
-            Write::View(_) | Write::PoolStatus(_) => panic!("{write:?} of {name}"),
+            Write::View(_)
+            | Write::PoolStatus(_)
+            | Write::CreateVip(_)
+            | Write::DeleteVip
+            | Write::ServiceStatus(_) => panic!("{write:?} of {name}"),
         }
         vip.meta.version = version;
         Outcome::Done(Object::Vip(vip.clone()))

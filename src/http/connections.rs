@@ -1,10 +1,11 @@
 //! Connections: as many as are allowed, each with time limits, ended in order at shutdown.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
@@ -16,7 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::{DRAIN_TIME, HEADER_TIME, MAX_CONNECTIONS};
+use super::{DRAIN_TIME, HEADER_TIME, MAX_CONNECTIONS, MAX_CONNECTIONS_EACH, client_of};
 
 /// The longest header of a request, in bytes: request line and all fields.
 const MAX_HEADER: usize = 16 << 10;
@@ -26,6 +27,40 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Who is at the other end of the connection that a request came by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
+
+/// How many connections each client has.
+type Clients = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// A connection's share of its client's number, given back when it ends.
+struct Share {
+    clients: Clients,
+    client: IpAddr,
+}
+
+impl Share {
+    /// `None` if the client has as many as it may have.
+    fn take(clients: &Clients, client: IpAddr) -> Option<Self> {
+        let mut counts = clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(client).or_default();
+        if *count >= MAX_CONNECTIONS_EACH {
+            return None;
+        }
+        *count += 1;
+        Some(Self { clients: Arc::clone(clients), client })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut counts = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.client);
+            }
+        }
+    }
+}
 
 /// Hands the requests of all connections to `service`, until `shutdown`; then waits for those under way.
 pub(super) async fn serve<S, B>(listener: TcpListener, service: S, shutdown: impl Future<Output = ()>)
@@ -38,6 +73,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let clients = Clients::default();
     let open = GracefulShutdown::new();
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_HEADER);
@@ -59,6 +95,10 @@ where
                 continue;
             }
         };
+        let Some(share) = Share::take(&clients, client_of(peer.ip())) else {
+            tracing::debug!(%peer, "a client has as many connections as it may have");
+            continue;
+        };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "the connection ended at once");
             continue;
@@ -73,7 +113,7 @@ where
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection broke");
             }
-            drop(permit);
+            drop((permit, share));
         });
     }
     drop(listener);

@@ -6,7 +6,7 @@ mod body;
 mod connections;
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,10 +15,14 @@ use async_trait::async_trait;
 use tokio::net::TcpListener;
 use warp::Filter;
 
+use crate::core::ip::scope::unmapped;
+
 /// The largest body that a request may have, in bytes.
 pub const MAX_BODY: usize = 1 << 20;
 /// The most connections that are open at a time; more wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 1024;
+/// The most connections that one client has of them; more are closed at once.
+pub const MAX_CONNECTIONS_EACH: usize = MAX_CONNECTIONS / 4;
 /// How long a client may take to send a request's header, or nothing at all; its connection is closed then.
 pub const HEADER_TIME: Duration = Duration::from_secs(30);
 /// How long a client may take to send a request's body.
@@ -199,6 +203,15 @@ impl Server {
             }
         };
         if request.method == "GET" { own } else { Response::method_not_allowed("GET, HEAD") }
+    }
+}
+
+/// The address that stands for a client: of IPv6 the /64, since a client has all of it (RFC 4291 2.5.1).
+#[must_use]
+pub fn client_of(address: IpAddr) -> IpAddr {
+    match unmapped(address) {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::core::ip::scope::unmapped;
 use crate::core::lookup::answer::{Answer, settle};
 use crate::core::lookup::chain::Outcome;
 use crate::core::lookup::error::LookupError;
 use crate::core::lookup::limit::Buckets;
 use crate::core::lookup::query::Query;
 use crate::core::time::Time;
+use crate::http::client_of;
 
 pub use databases::{Databases, IEEE_FOLDERS, Places};
 pub use handler::{OPENAPI, Site};
@@ -127,15 +127,7 @@ impl Clients {
         let count = u32::try_from(count).unwrap_or(u32::MAX).min(self.burst);
         let now = Time(self.start.elapsed());
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets.take(now, &site_of(client), count).map_err(LookupError::RateLimited)
-    }
-}
-
-/// The address that stands for a client: of IPv6 the /64, since a client has all of it (RFC 4291 2.5.1).
-fn site_of(client: IpAddr) -> IpAddr {
-    match unmapped(client) {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-        v4 @ IpAddr::V4(_) => v4,
+        buckets.take(now, &client_of(client), count).map_err(LookupError::RateLimited)
     }
 }
 

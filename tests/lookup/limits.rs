@@ -1,7 +1,7 @@
 //! What keeps the service and the registries from being asked too much, and how the service ends.
 
-use std::io::Write;
-use std::sync::Arc;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn a_client_that_goes_away_does_not_take_the_answer_with_it() {
         stream.write_all(b"domain: COM\n")
     });
     let _service = net.serve(&["--rdap", "off"]);
-    let mut stream = net.netns.run(|| std::net::TcpStream::connect("127.0.0.1:8080").unwrap());
+    let mut stream = net.netns.run(|| TcpStream::connect("127.0.0.1:8080").unwrap());
     stream.write_all(b"GET /lookup?domain=a.com HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     wait_until(Duration::from_secs(5), "the question to go out", || iana.connections() == 1);
     drop(stream);
@@ -81,14 +81,9 @@ fn clients_and_registries_have_their_limits() {
     assert!(last.headers["retry-after"].parse::<u64>().unwrap() >= 1);
     assert_eq!(net.get("/check").status, 200, "the check is free");
     // The limit is each client's own.
-    let other = net.netns.run(|| {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&"127.0.0.9:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-        socket.connect(&"127.0.0.1:8080".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-        let mut stream: std::net::TcpStream = socket.into();
-        stream.write_all(b"GET /lookup?ip=10.0.0.1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-        std::io::read_to_string(stream).unwrap()
-    });
+    let mut stream = connect_from(&net, "127.0.0.9");
+    stream.write_all(b"GET /lookup?ip=10.0.0.1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let other = std::io::read_to_string(stream).unwrap();
     assert!(other.starts_with("HTTP/1.1 200"), "{other}");
 }
 
@@ -131,19 +126,33 @@ fn a_question_under_way_is_answered_before_the_service_ends() {
     assert!(service.wait(Duration::from_secs(10)).success(), "{}", service.output());
 }
 
+/// A connection to the service from another address of the loopback.
+fn connect_from(net: &Internet, source: &str) -> TcpStream {
+    net.netns.run(|| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&format!("{source}:0").parse::<SocketAddr>().unwrap().into()).unwrap();
+        socket.connect(&"127.0.0.1:8080".parse::<SocketAddr>().unwrap().into()).unwrap();
+        socket.into()
+    })
+}
+
 #[test]
-fn a_flood_of_connections_and_slow_headers_leaves_the_service_answering() {
-    let net = Arc::new(Internet::new("flood"));
+fn a_client_that_holds_connections_holds_only_its_share() {
+    let net = Internet::new("flood");
     let _service = net.serve(&["--offline"]);
-    let held: Vec<_> = net.netns.run(|| {
-        (0..300)
-            .map(|_| {
-                let mut stream = std::net::TcpStream::connect("127.0.0.1:8080").unwrap();
-                stream.write_all(b"GET /lookup?ip=10.0").unwrap();
-                stream
-            })
-            .collect()
-    });
-    assert_eq!(net.ask("ip=10.0.0.1").status, 200);
+    let mut held: Vec<TcpStream> = (0..300).map(|_| connect_from(&net, "127.0.0.9")).collect();
+    // The last of them are closed at once; the first ones wait for the rest of their header.
+    let last = held.last_mut().unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(last.read(&mut [0]).unwrap_or(0), 0, "closed");
+    let first = &mut held[0];
+    first.write_all(b"GET /check HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    assert!(std::io::read_to_string(first).unwrap().ends_with("OK"));
+    assert_eq!(net.ask("ip=10.0.0.1").status, 200, "others are answered");
     drop(held);
+    wait_until(Duration::from_secs(10), "its share to be given back", || {
+        let mut stream = connect_from(&net, "127.0.0.9");
+        let sent = stream.write_all(b"GET /check HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        sent.is_ok() && std::io::read_to_string(stream).is_ok_and(|answer| answer.ends_with("OK"))
+    });
 }

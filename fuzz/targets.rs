@@ -15,7 +15,11 @@ use vipkeeper::core::lookup::mac::Mac;
 use vipkeeper::core::lookup::query::{Query, decode_query_string, parse_parameters};
 use vipkeeper::core::lookup::url::Url;
 use vipkeeper::core::lookup::{bootstrap, owners, rdap, vendor, whois};
+use vipkeeper::core::reflect::{Limit, Outcome, Seed};
+use vipkeeper::core::time::Time;
 use vipkeeper::geo::Database;
+use vipkeeper::prober::reflector;
+use vipkeeper::udp::{Datagram, Outbox};
 use vipkeeper::wire::arp::Arp;
 use vipkeeper::wire::ethernet::Ethernet;
 use vipkeeper::wire::heartbeat::{self, Packet};
@@ -28,7 +32,7 @@ pub type Target = fn(&[u8]);
 
 /// The targets; the folder of a target's kept inputs has its name.
 pub const TARGETS: &[(&str, Target)] =
-    &[("ip", ip), ("wire", wire), ("lookup", lookup), ("manifest", manifest), ("geo", geo)];
+    &[("ip", ip), ("wire", wire), ("lookup", lookup), ("manifest", manifest), ("geo", geo), ("reflector", reflector)];
 
 /// A chain whose every server answers with these bytes: it ends, and leads nobody astray.
 fn chain(bytes: &[u8]) {
@@ -123,6 +127,49 @@ fn stamp(bytes: &[u8], key: Option<&stamp::Key>) {
     if let Ok(reply) = stamp::Reply::read(bytes, key) {
         reply.write(&mut out, key).unwrap();
         assert_eq!(stamp::Reply::read(&out, key), Ok(reply));
+    }
+}
+
+/// What comes to a reflector, and what it answers: the first octet chooses key, port and format of the sender.
+pub fn reflector(bytes: &[u8]) {
+    let Some((choice, probe)) = bytes.split_first() else { return };
+    let key = (choice & 1 == 1).then(|| stamp::Key::new(b"a key of the fuzz targets").unwrap());
+    let settings = reflector::Settings {
+        bind: "[::]:40".parse().unwrap(),
+        workers: 1,
+        name: "node".to_owned(),
+        key: key.clone(),
+        stateful: choice & 2 == 2,
+        limit: Limit { rate: 0, burst: 0 },
+    };
+    let mut answerer = reflector::Answerer::new(&settings, 40, Seed(1));
+    let here = "192.0.2.2".parse().ok();
+    let datagram = |bytes| Datagram {
+        bytes,
+        truncated: false,
+        from: "192.0.2.1:50000".parse().unwrap(),
+        asked: here,
+        local: here,
+        interface: 2,
+        ttl: Some(64),
+        tos: *choice,
+        stamp: Some(1_700_000_000_000_000_000),
+    };
+    let mut outbox = Outbox::new();
+    let answered = answerer.answer(Time::ZERO, &datagram(probe), &mut outbox);
+    answerer.stamp(&mut outbox, 1_700_000_000_000_050_000);
+    assert_eq!(answered.is_ok(), outbox.len() == 1);
+    if answered.is_err() {
+        return;
+    }
+    let answer = outbox.payload_mut(0).to_vec();
+    assert_eq!(answer.len(), probe.len(), "never more octets, never fewer");
+    let again = answerer.answer(Time::ZERO, &datagram(&answer), &mut outbox);
+    assert_eq!(again, Err(Outcome::Looped), "an answer is never answered");
+    if let Ok(reply) = stamp::Reply::read(&answer, key.as_ref()) {
+        let area = answer.get(stamp::base_len(key.as_ref())..).unwrap_or_default();
+        assert!(key.is_none_or(|key| stamp::tlvs_fit(area, reply.seq, &key)), "the answer's TLVs are sealed");
+        let _ = stamp::tlv::responder(area);
     }
 }
 

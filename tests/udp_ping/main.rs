@@ -7,6 +7,7 @@ mod support;
 
 mod client;
 mod common;
+mod observed;
 mod prober;
 mod reflector;
 mod safety;

@@ -361,7 +361,8 @@ impl LookupMetrics {
                 .with_label_values(&[] as &[&str]),
             upstream: metrics.counters(
                 "vipkeeper_lookup_upstream_requests_total",
-                "Servers asked, by protocol and by what came of it: answer, referral, not_found, or the code of the error.",
+                "Servers asked or refused as a referral, by protocol and by what came of it: answer, referral, not_found, or \
+                 the code of the error.",
                 &["protocol", "result"],
             ),
             upstream_duration: metrics.histograms(

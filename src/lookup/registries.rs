@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::core::lookup::bootstrap::Kind;
 use crate::core::lookup::cache::{Cache, Found};
-use crate::core::lookup::chain::{Ask, Chain, Failure, Hop, Origin, Outcome, Reply};
+use crate::core::lookup::chain::{Ask, Chain, Failure, Hop, Origin, Outcome, Protocol, Reply};
 use crate::core::lookup::limit::Buckets;
 use crate::core::lookup::query::Query;
 use crate::core::lookup::rdap;
@@ -176,13 +176,13 @@ impl Registries {
         };
         let mut chain = Chain::new(query.clone(), first, self.config.whois.clone());
         while let Some(ask) = chain.ask().cloned() {
+            let before = chain.hops().len();
             match tokio::time::timeout_at(end, self.ask_one(&ask)).await {
                 Ok(reply) => chain.handle(reply),
                 Err(_) => chain.abort(Failure::Timeout("the whole chain of questions")),
             }
-            if let Some(hop) = chain.hops().last() {
-                let protocol = if matches!(ask, Ask::Rdap(..)) { "rdap" } else { "whois" };
-                self.metrics.upstream(protocol, hop.result);
+            for hop in chain.hops().iter().skip(before) {
+                self.metrics.upstream(label(hop.protocol), hop.result);
             }
         }
         let (mut outcome, hops) = chain.outcome();
@@ -203,13 +203,13 @@ impl Registries {
 
     async fn ask_one(&self, ask: &Ask) -> Result<Reply, Failure> {
         let (host, protocol) = match ask {
-            Ask::Rdap(url, _) => (url.host.clone(), "rdap"),
-            Ask::Whois(server, _, _) => (server.host.clone(), "whois"),
+            Ask::Rdap(url, _) => (url.host.clone(), Protocol::Rdap),
+            Ask::Whois(server, _, _) => (server.host.clone(), Protocol::Whois),
         };
         self.servers().take(self.now(), &host, 1).map_err(|wait| Failure::Quota(Some(wait)))?;
         let start = Instant::now();
         let reply = self.upstream.ask(ask).await;
-        self.metrics.upstream_duration(protocol).observe(start.elapsed().as_secs_f64());
+        self.metrics.upstream_duration(label(protocol)).observe(start.elapsed().as_secs_f64());
         if let Ok(Reply::Http { status: 429, retry_after, .. }) = &reply {
             let time = retry_after.unwrap_or(BROKEN).min(LONGEST_BLOCK);
             self.servers().block(self.now(), &host, time);
@@ -241,6 +241,14 @@ impl Drop for Landing<'_> {
 impl Told {
     fn failed(failure: Failure) -> Self {
         Self { outcome: Outcome::Failed(failure), hops: Vec::new(), date: now() }
+    }
+}
+
+/// A protocol as metrics name it.
+const fn label(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Rdap => "rdap",
+        Protocol::Whois => "whois",
     }
 }
 

@@ -114,6 +114,13 @@ fn no_referral_leads_to_an_address_that_is_not_global() {
     }
     assert!(inside.iter().all(|server| server.connections() == 0), "somebody inside was connected to");
     assert_eq!(other.connections(), 0);
+    let metrics = net.get("/metrics").body;
+    for series in ["result=\"referral_blocked\"} 9\n", "result=\"referral_loop\"} 1\n", "result=\"referral\"} 10\n"] {
+        assert!(
+            metrics.contains(&format!("vipkeeper_lookup_upstream_requests_total{{protocol=\"whois\",{series}")),
+            "{series}"
+        );
+    }
 }
 
 #[test]

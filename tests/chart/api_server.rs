@@ -138,7 +138,8 @@ const MAY: &[(&str, &[Call])] = &[
             ("watch", "virtualips.vipkeeper.dev", ""),
             ("watch", "endpointslices.discovery.k8s.io", ""),
             ("watch", "pods", ""),
-            ("watch", "services", ""),
+            ("watch", "nodes", ""),
+            ("watch", "failoverviews.vipkeeper.dev", ""),
         ],
     ),
     (
@@ -158,6 +159,7 @@ const NOBODY_MAY: &[Call] = &[
     ("watch", "configmaps", "shop"),
     ("create", "pods", "vipkeeper"),
     ("create", "pods/exec", "vipkeeper"),
+    ("watch", "services", ""),
     ("patch", "nodes", ""),
     ("delete", "nodes", ""),
     ("patch", "services", "shop"),

@@ -114,9 +114,6 @@ fn names_and_labels_are_there_and_selectors_find_their_pods() {
     }
 }
 
-/// Roles that the chart has, off by default, and the binary has not yet.
-const TO_COME: &[&str] = &["prober"];
-
 #[test]
 fn the_binary_knows_every_argument_of_the_chart() {
     for (set, arguments) in SETS {
@@ -125,10 +122,6 @@ fn the_binary_knows_every_argument_of_the_chart() {
             for container in pod["containers"].as_array().unwrap() {
                 let words: Vec<_> = container["args"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect();
                 let output = Command::new(VIPKEEPER).args(&words).arg("--help").output().unwrap();
-                if TO_COME.contains(&words[0]) {
-                    assert!(!output.status.success(), "{} is there now: take it out of TO_COME", words[0]);
-                    continue;
-                }
                 assert!(
                     output.status.success(),
                     "{set}: {name}: {words:?}: {}",

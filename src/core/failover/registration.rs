@@ -151,10 +151,13 @@ impl Failover {
         let alone = self.others().next().is_none();
         let waited = self.own.alone_since.is_some_and(|since| now >= since + self.timing.lonely);
         let heard = self.hears_someone(now) || alone || waited || self.hears_gateway(now);
-        if self.intent == Intent::Leave {
-            return self.exit();
+        match self.intent {
+            Intent::Stay => {}
+            // There is nothing that the next process could adopt, or others would have to wait for.
+            Intent::Restart | Intent::Leave => return self.exit(),
+            Intent::Gone => return,
         }
-        if !heard || self.intent != Intent::Stay || self.view.withdraw || self.want_read || self.reading.is_some() {
+        if !heard || self.view.withdraw || self.want_read || self.reading.is_some() {
             return;
         }
         let solo = Registration { mode: Mode::Solo, ..self.me.clone() };

@@ -55,6 +55,20 @@ fn the_first_node_of_a_segment_holds_alone_and_without_a_deadline() {
 }
 
 #[test]
+fn who_has_no_right_goes_at_once() {
+    let now = Time::from_millis(1_000);
+    for wish in [Input::Restart, Input::Leave] {
+        let mut machine = Failover::new(now, start("a"));
+        machine.handle(now, Input::View { version: 1, view: Arc::default(), fresh: true });
+        drain(&mut machine);
+        machine.patched(now, 1, Outcome::Refused);
+        machine.handle(now, wish);
+        machine.handle_timeout(now + std::time::Duration::from_secs(1));
+        assert!(drain(&mut machine).contains(&Effect::Exit));
+    }
+}
+
+#[test]
 fn nobody_is_answered_before_the_view_was_read() {
     let now = Time::from_millis(1_000);
     let mut machine = Failover::new(now, start("a"));

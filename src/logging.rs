@@ -17,9 +17,9 @@ pub enum LogFormat {
 }
 
 /// Sends logs to standard error, at level `info` unless `VIPKEEPER_LOG` says otherwise (`debug`, or
-/// `vipkeeper::store=trace`). Called once, by the command that starts a role.
+/// `vipkeeper::store=trace`). What kube says of each failed request is left out: the store says it once. Called once, by the command that starts a role.
 pub fn init(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("VIPKEEPER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("VIPKEEPER_LOG").unwrap_or_else(|_| EnvFilter::new("info,kube_client=off"));
     let registry = tracing_subscriber::registry().with(filter);
     let is_terminal = std::io::stderr().is_terminal();
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(is_terminal);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Failure;
 use crate::store::SharedStore;
 use crate::store::dir::Dir;
+use crate::store::k8s::Kubernetes;
 
 /// Where the objects are kept.
 #[derive(Debug, Clone, clap::Args)]
@@ -54,7 +55,10 @@ impl StoreArgs {
     pub(crate) async fn open(&self) -> anyhow::Result<SharedStore> {
         match self.location()? {
             Location::Dir(path) => Ok(Arc::new(Dir::open(path, self.state_dir.as_deref())?)),
-            Location::Kubernetes => anyhow::bail!("--store k8s is not built yet"),
+            Location::Kubernetes => {
+                let store = Kubernetes::connect(self.kubeconfig.as_deref(), self.context.as_deref()).await?;
+                Ok(Arc::new(store))
+            }
         }
     }
 

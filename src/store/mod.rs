@@ -5,6 +5,7 @@
 //! object's error and never a watch's.
 
 pub mod dir;
+pub mod k8s;
 
 use std::fmt;
 use std::sync::Arc;

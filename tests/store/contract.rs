@@ -1,6 +1,7 @@
 //! What every store does: one function of a test each, over a [`SharedStore`]. Names are the caller's, so that the tests
 //! may share a store.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -13,39 +14,35 @@ use vipkeeper::store::{Change, Event, EventType, Key, Object, SharedStore, Store
 /// How long a store may take to say what it must say.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Runs every test of the contract as a test of its own. `$with` gives a store and the namespace to use, to an async
-/// closure.
-macro_rules! contract_tests {
-    ($with:path) => {
-        $crate::contract::contract_tests!($with:
-            an_object_is_made_once,
-            names_that_are_paths_are_refused,
-            what_breaks_a_rule_is_refused_with_the_field,
-            a_replace_needs_the_version_it_saw,
-            of_racing_replaces_one_wins,
-            a_patch_applies_as_a_whole_or_not_at_all,
-            racing_patches_all_apply,
-            a_patch_does_not_reach_the_status,
-            what_the_store_gives_cannot_be_changed,
-            each_manager_owns_its_part_of_the_status,
-            an_apply_that_changes_nothing_writes_nothing,
-            a_deletion_waits_for_the_finalizers,
-            a_name_that_returns_is_another_object,
-            a_list_is_in_the_order_of_keys,
-            a_watch_begins_with_all_and_tells_every_change,
-            two_watches_see_the_same,
-            a_view_is_patched_under_tests,
-            events_are_kept_and_counted,
-        );
-    };
-    ($with:path: $($test:ident),+ $(,)?) => {
-        $(#[test]
-        fn $test() {
-            $with(stringify!($test), |store, namespace| Box::pin($crate::contract::$test(store, namespace)));
-        })+
+macro_rules! contract {
+    ($($test:ident),+ $(,)?) => {
+        [$((stringify!($test), |store, namespace| Box::pin($test(store, namespace)))),+]
     };
 }
-pub(crate) use contract_tests;
+/// A test of the contract: on this store, with objects of this namespace.
+pub type Test = fn(SharedStore, String) -> Pin<Box<dyn Future<Output = ()>>>;
+
+/// The tests by name.
+pub const TESTS: &[(&str, Test)] = &contract![
+    an_object_is_made_once,
+    names_that_are_paths_are_refused,
+    what_breaks_a_rule_is_refused_with_the_field,
+    a_replace_needs_the_version_it_saw,
+    of_racing_replaces_one_wins,
+    a_patch_applies_as_a_whole_or_not_at_all,
+    racing_patches_all_apply,
+    a_patch_does_not_reach_the_status,
+    what_the_store_gives_cannot_be_changed,
+    each_manager_owns_its_part_of_the_status,
+    an_apply_that_changes_nothing_writes_nothing,
+    a_deletion_waits_for_the_finalizers,
+    a_name_that_returns_is_another_object,
+    a_list_is_in_the_order_of_keys,
+    a_watch_begins_with_all_and_tells_every_change,
+    two_watches_see_the_same,
+    a_view_is_patched_under_tests,
+    events_are_kept_and_counted,
+];
 
 fn vip(namespace: &str, name: &str, address: &str) -> Value {
     json!({

@@ -4,6 +4,7 @@
 mod commands;
 mod contract;
 mod dir;
+mod kubernetes;
 mod manifests;
 mod processes;
 #[path = "../support/mod.rs"]

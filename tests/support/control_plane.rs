@@ -47,6 +47,8 @@ pub struct ControlPlane {
     /// Its store.
     pub etcd: Process,
     folder: tempfile::TempDir,
+    programs: PathBuf,
+    etcd_url: String,
 }
 
 impl ControlPlane {
@@ -57,37 +59,36 @@ impl ControlPlane {
         let at = |name: &str| folder.path().join(name).into_os_string().into_string().unwrap();
         make_keys(&at("sa.key"), &at("sa.pub"));
         fs::write(at("tokens.csv"), "TOKEN,admin,admin,system:masters\n").unwrap();
-        let (etcd_port, port) = (free_port(), free_port());
-        let etcd_url = format!("http://127.0.0.1:{etcd_port}");
+        let etcd_url = format!("http://127.0.0.1:{}", free_port());
         let etcd = Process::start(
             Command::new(programs.join("etcd"))
                 .args(["--data-dir", &at("etcd"), "--unsafe-no-fsync", "--logger=zap", "--log-level=warn"])
                 .args(["--listen-client-urls", &etcd_url, "--advertise-client-urls", &etcd_url])
                 .args(["--listen-peer-urls", "http://127.0.0.1:0"]),
         );
-        let api_server = Process::start(
-            Command::new(programs.join("kube-apiserver"))
-                .args(["--etcd-servers", &etcd_url, "--bind-address=127.0.0.1", "--secure-port", &port.to_string()])
-                .args(["--cert-dir", &at("pki"), "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"])
-                .args(["--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=RBAC", "--allow-privileged"])
-                .args(["--service-account-issuer=https://kubernetes.default.svc"])
-                .args([
-                    "--service-account-key-file",
-                    &at("sa.pub"),
-                    "--service-account-signing-key-file",
-                    &at("sa.key"),
-                ])
-                .args(["--token-auth-file", &at("tokens.csv")]),
-        );
-        let plane = Self { url: format!("https://127.0.0.1:{port}"), folder, api_server, etcd };
+        let port = free_port();
+        let api_server = start_api_server(&programs, folder.path(), &etcd_url, port);
+        let plane = Self { url: format!("https://127.0.0.1:{port}"), folder, api_server, etcd, programs, etcd_url };
         fs::write(plane.kubeconfig(), plane.kubeconfig_for("TOKEN")).unwrap();
+        plane.wait_ready();
+        plane
+    }
+
+    /// Starts the API server again, where it was, after it was killed; waits until it is ready.
+    pub fn restart_api_server(&mut self) {
+        let port = self.url.rsplit(':').next().unwrap().parse().unwrap();
+        self.api_server = start_api_server(&self.programs, self.folder.path(), &self.etcd_url, port);
+        self.wait_ready();
+    }
+
+    /// Waits until it is ready.
+    pub fn wait_ready(&self) {
         wait_for(Duration::from_secs(120), "the API server to be ready", || {
-            let ready = plane.kubectl().args(["get", "--raw", "/readyz"]).output().unwrap();
+            let ready = self.kubectl().args(["get", "--raw", "/readyz"]).output().unwrap();
             // The namespace default comes a moment after.
-            let namespace = plane.kubectl().args(["get", "namespace", "default"]).output().unwrap();
+            let namespace = self.kubectl().args(["get", "namespace", "default"]).output().unwrap();
             (ready.status.success() && namespace.status.success()).then_some(())
         });
-        plane
     }
 
     /// The kubeconfig of the administrator.
@@ -97,13 +98,18 @@ impl ControlPlane {
 
     /// The text of a kubeconfig for the bearer of a token.
     pub fn kubeconfig_for(&self, token: &str) -> String {
+        self.kubeconfig_through(&self.url, token)
+    }
+
+    /// The same, for a way to the API server that a test has put in between.
+    pub fn kubeconfig_through(&self, url: &str, token: &str) -> String {
         let authority = self.folder.path().join("pki/apiserver.crt");
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
              clusters: [{{name: test, cluster: {{server: \"{}\", certificate-authority: {}}}}}]\n\
              users: [{{name: test, user: {{token: \"{token}\"}}}}]\n\
              contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n",
-            self.url,
+            url,
             authority.display()
         )
     }
@@ -133,6 +139,19 @@ impl ControlPlane {
         self.run(&["apply", "--server-side", "-f", crds]);
         self.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", crds]);
     }
+}
+
+fn start_api_server(programs: &Path, folder: &Path, etcd_url: &str, port: u16) -> Process {
+    let at = |name: &str| folder.join(name).into_os_string().into_string().unwrap();
+    Process::start(
+        Command::new(programs.join("kube-apiserver"))
+            .args(["--etcd-servers", etcd_url, "--bind-address=127.0.0.1", "--secure-port", &port.to_string()])
+            .args(["--cert-dir", &at("pki"), "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"])
+            .args(["--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=RBAC", "--allow-privileged"])
+            .args(["--service-account-issuer=https://kubernetes.default.svc"])
+            .args(["--service-account-key-file", &at("sa.pub"), "--service-account-signing-key-file", &at("sa.key")])
+            .args(["--token-auth-file", &at("tokens.csv")]),
+    )
 }
 
 /// The standard output of a command that must have succeeded.

@@ -92,6 +92,33 @@ impl Default for Metrics {
     }
 }
 
+/// What is asked of the store.
+#[derive(Debug, Clone)]
+pub struct StoreMetrics {
+    requests: IntCounterVec,
+}
+
+impl StoreMetrics {
+    /// At zero for each of these verbs and results.
+    ///
+    /// # Panics
+    /// Never: name and labels are well-formed.
+    #[must_use]
+    pub fn new(metrics: &Metrics, verbs: &[&str], results: &[&str]) -> Self {
+        let opts = Opts::new("vipkeeper_store_requests_total", "Requests to the store, by verb and result.");
+        let requests = IntCounterVec::new(opts, &["verb", "result"]).expect("name and labels are well-formed");
+        for verb in verbs {
+            results.iter().for_each(|result| drop(requests.with_label_values(&[verb, result])));
+        }
+        Self { requests: metrics.register(&requests) }
+    }
+
+    /// Counts a request.
+    pub fn count(&self, verb: &str, result: &str) {
+        self.requests.with_label_values(&[verb, result]).inc();
+    }
+}
+
 /// The reflector's metrics.
 #[derive(Debug, Clone)]
 pub struct ReflectorMetrics {

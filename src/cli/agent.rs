@@ -88,7 +88,7 @@ impl Args {
             return Err(Failure::usage("--node-label is for --store dir:PATH; label the Node of the cluster instead"));
         }
         role::start(self.listen, &self.logs, async |role: Role| {
-            let store = self.store.open().await?;
+            let store = self.store.open_counted(&role.metrics).await?;
             if !self.store.is_kubernetes()? {
                 agent::register(&store, &config.node, &self.node.labels()).await?;
             }

@@ -37,7 +37,7 @@ impl Args {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
         let candidacy = self.candidacy()?;
         role::start(self.listen, &self.logs, async |role: Role| {
-            let store = self.store.open().await?;
+            let store = self.store.open_counted(&role.metrics).await?;
             let (metrics, health, stop) =
                 (ControllerMetrics::new(&role.metrics), role.health.clone(), role.stop.clone());
             role.run(None, async { Ok(controller::run(candidacy, store, metrics, health, stop).await?) }).await

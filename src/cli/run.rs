@@ -40,7 +40,7 @@ impl Args {
         }
         let config = self.node.config()?;
         role::start(self.listen, &self.logs, async |role: Role| {
-            let store = self.store.open().await?;
+            let store = self.store.open_counted(&role.metrics).await?;
             agent::register(&store, &config.node, &self.node.labels()).await?;
             let stop = role.stop.clone();
             let (of_agent, of_controller) = (AgentMetrics::new(&role.metrics), ControllerMetrics::new(&role.metrics));

@@ -5,9 +5,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::Failure;
-use crate::store::SharedStore;
+use crate::metrics::{Metrics, StoreMetrics};
+use crate::store::counted::{Counted, VERBS};
 use crate::store::dir::Dir;
 use crate::store::k8s::Kubernetes;
+use crate::store::{SharedStore, StoreError};
 
 /// Where the objects are kept.
 #[derive(Debug, Clone, clap::Args)]
@@ -78,6 +80,17 @@ impl StoreArgs {
         let given =
             self.store.is_some() || self.state_dir.is_some() || self.kubeconfig.is_some() || self.context.is_some();
         if given { self.open().await.map(Some) } else { Ok(None) }
+    }
+
+    /// Opens the store for a role, whose metrics count what is asked of it.
+    ///
+    /// # Errors
+    /// As [`StoreArgs::open`].
+    pub(crate) async fn open_counted(&self, metrics: &Metrics) -> anyhow::Result<SharedStore> {
+        let store = self.open().await?;
+        let results: Vec<&str> = std::iter::once("ok").chain(StoreError::CATEGORIES).collect();
+        let metrics = StoreMetrics::new(metrics, &VERBS, &results);
+        Ok(Arc::new(Counted::new(store, Arc::new(move |verb, result| metrics.count(verb, result)))))
     }
 
     fn location(&self) -> anyhow::Result<Location> {

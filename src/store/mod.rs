@@ -4,6 +4,7 @@
 //! contract tests (tests/store) run on both. Objects cross the seam as JSON, so that one that does not parse is one
 //! object's error and never a watch's.
 
+pub mod counted;
 pub mod dir;
 pub mod k8s;
 
@@ -100,7 +101,8 @@ impl Object {
 /// What a watch says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// All there is, now: whatever was known and is not in it is gone. The first item of every watch.
+    /// All there is, now: whatever was known and is not in it is gone. The first item of every watch, unless the store
+    /// cannot be reached yet.
     Reset(Vec<Object>),
     /// An object is new or different.
     Apply(Object),
@@ -229,7 +231,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// A word for a metric's label, from a closed set.
+    /// Every [`StoreError::category`].
+    pub const CATEGORIES: [&'static str; 7] =
+        ["not_found", "already_exists", "conflict", "test_failed", "invalid", "forbidden", "unavailable"];
+
+    /// A word for a metric's label, one of [`StoreError::CATEGORIES`].
     #[must_use]
     pub const fn category(&self) -> &'static str {
         match self {

@@ -1,5 +1,5 @@
 //! The stores: one contract, written once, and what each store must stand beside it.
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod commands;
 mod contract;
@@ -7,5 +7,6 @@ mod dir;
 mod kubernetes;
 mod manifests;
 mod processes;
+mod scripted;
 #[path = "../support/mod.rs"]
 mod support;

@@ -10,6 +10,7 @@ mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -36,7 +37,7 @@ const MANAGER: &str = "vipkeeper";
 pub struct Kubernetes {
     common: Arc<Lane>,
     urgent: Arc<Lane>,
-    namespace: String,
+    silence: Duration,
 }
 
 impl Kubernetes {
@@ -57,15 +58,16 @@ impl Kubernetes {
             None if context.is_some() => Config::from_kubeconfig(&options).await.map_err(|error| unusable(&error))?,
             None => Config::infer().await.map_err(|error| unusable(&error))?,
         };
-        let namespace = config.default_namespace.clone();
         let lane = |width| Lane::new(config.clone(), width).map(Arc::new).map_err(|error| unusable(&error));
-        Ok(Self { common: lane(COMMON)?, urgent: lane(URGENT)?, namespace })
+        Ok(Self { common: lane(COMMON)?, urgent: lane(URGENT)?, silence: watch::SILENCE })
     }
 
-    /// The namespace that the configuration names.
+    /// The same store, which takes a watch for broken when it is silent for this long (90 s otherwise; the API server
+    /// lets something be heard each minute).
     #[must_use]
-    pub fn namespace(&self) -> &str {
-        &self.namespace
+    pub const fn with_silence(mut self, silence: Duration) -> Self {
+        self.silence = silence;
+        self
     }
 
     fn lane(&self, kind: Kind) -> &Arc<Lane> {
@@ -115,7 +117,7 @@ fn typed(kind: Kind, mut body: Value) -> Value {
 #[async_trait]
 impl Store for Kubernetes {
     async fn watch(&self, kind: Kind) -> Result<BoxStream<'static, Change>, StoreError> {
-        Ok(watch::stream(Arc::clone(self.lane(kind)), kind))
+        Ok(watch::stream(Arc::clone(self.lane(kind)), kind, self.silence))
     }
 
     async fn get(&self, kind: Kind, key: &Key) -> Result<Option<Object>, StoreError> {

@@ -21,7 +21,7 @@ use crate::store::{Change, StoreError};
 
 /// For how long a watch may be silent. The API server sends a bookmark about each minute; a connection whose other end
 /// is gone sends nothing at all.
-const SILENCE: Duration = Duration::from_secs(90);
+pub(super) const SILENCE: Duration = Duration::from_secs(90);
 /// How long to wait after a first failure; twice as long after each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest wait.
@@ -34,6 +34,7 @@ struct Watch {
     kind: Kind,
     target: Target,
     stage: Stage,
+    silence: Duration,
     /// How long to wait before the next attempt; none while all is well.
     pause: Option<Duration>,
 }
@@ -47,9 +48,9 @@ enum Stage {
     Follow { version: String, changes: Changes, since: Instant },
 }
 
-/// All objects of the kind, then every change.
-pub(super) fn stream(lane: Arc<Lane>, kind: Kind) -> BoxStream<'static, Change> {
-    let watch = Watch { lane, kind, target: Target::all(kind, None), stage: Stage::List, pause: None };
+/// All objects of the kind, then every change; a connection that is silent for longer than `silence` is made again.
+pub(super) fn stream(lane: Arc<Lane>, kind: Kind, silence: Duration) -> BoxStream<'static, Change> {
+    let watch = Watch { lane, kind, target: Target::all(kind, None), stage: Stage::List, silence, pause: None };
     stream::unfold(watch, |mut watch| async move {
         let change = watch.next().await;
         Some((change, watch))
@@ -94,7 +95,7 @@ impl Watch {
                 }
                 Err(broken) => self.broken(broken),
             },
-            Stage::Follow { version, mut changes, since } => match timeout(SILENCE, changes.next()).await {
+            Stage::Follow { version, mut changes, since } => match timeout(self.silence, changes.next()).await {
                 Ok(Some(Ok(event))) => self.event(event, changes, since),
                 Ok(Some(Err(Broken::Gone))) => None,
                 // The server ended it, as it does after some minutes, or the connection broke.

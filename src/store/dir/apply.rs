@@ -169,7 +169,63 @@ pub(super) fn without_nulls(value: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The paths of the leaves of a status without lists, each with its value.
+    fn leaves(value: &Value, path: &str, found: &mut BTreeMap<String, Value>) {
+        match value {
+            Value::Object(fields) if !fields.is_empty() => {
+                fields.iter().for_each(|(name, value)| leaves(value, &format!("{path}/{name}"), found));
+            }
+            Value::Object(_) => {}
+            leaf => _ = found.insert(path.to_owned(), leaf.clone()),
+        }
+    }
+
+    fn flat(value: &Value) -> BTreeMap<String, Value> {
+        let mut found = BTreeMap::new();
+        leaves(value, "", &mut found);
+        found
+    }
+
+    fn status() -> impl Strategy<Value = Value> {
+        let part = proptest::collection::btree_map("[ab]", 0..3_i64, 0..3);
+        proptest::collection::btree_map("[xyz]", part, 0..3).prop_map(|parts| json!(parts))
+    }
+
+    proptest! {
+        /// Said by a model that keeps for each path its value and who owns it.
+        #[test]
+        fn a_field_stands_while_somebody_owns_it(steps in proptest::collection::vec((0..3_usize, status()), 1..12)) {
+            let names = ["one", "two", "three"];
+            let (mut managers, mut merged) = (Vec::new(), json!({}));
+            let mut model: BTreeMap<String, (Value, BTreeSet<usize>)> = BTreeMap::new();
+            for (who, said) in steps {
+                merged = apply(Kind::Node, merged, &mut managers, names[who], &said);
+                let said = flat(&said);
+                for (path, (_, owners)) in &mut model {
+                    if !said.contains_key(path) {
+                        owners.remove(&who);
+                    }
+                }
+                for (path, value) in said {
+                    let field = model.entry(path).or_insert_with(|| (value.clone(), BTreeSet::new()));
+                    if field.0 != value {
+                        *field = (value, BTreeSet::new());
+                    }
+                    field.1.insert(who);
+                }
+                model.retain(|_, (_, owners)| !owners.is_empty());
+                let expected: BTreeMap<String, Value> =
+                    model.iter().map(|(path, (value, _))| (path.clone(), value.clone())).collect();
+                prop_assert_eq!(flat(&merged), expected);
+            }
+        }
+    }
 
     fn run(steps: &[(&str, Value)]) -> Value {
         let mut managers = Vec::new();

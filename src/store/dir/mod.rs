@@ -89,7 +89,11 @@ impl Dir {
         let writer = blocking(move || shared.writer()).await?;
         let answer = writer.write(kind, key.clone(), decide).await;
         let stored = answer.map_err(|_| StoreError::Unavailable("the writer has ended".to_owned()))??;
-        Ok(stored.and_then(|stored| stored.object(kind, &key)))
+        let object = stored.and_then(|stored| stored.object(kind, &key));
+        if object.is_none() {
+            events::forget(&self.shared.place, kind, &key);
+        }
+        Ok(object)
     }
 
     /// A write after which the object is there.
@@ -256,10 +260,7 @@ impl Store for Dir {
             let key = key.clone();
             move |stored: Option<&Stored>| change::delete(kind, &key, Timestamp::now(), stored)
         };
-        if self.write(kind, key.clone(), Box::new(decide)).await?.is_none() {
-            events::forget(&self.shared.place, kind, key);
-        }
-        Ok(())
+        self.write(kind, key.clone(), Box::new(decide)).await.map(drop)
     }
 
     async fn record(&self, event: Event) -> Result<(), StoreError> {

@@ -52,7 +52,9 @@ pub(super) struct Place {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Machine {
     format: u32,
-    machine: String,
+    /// None if the machine has no id, as a container from scratch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine: Option<String>,
 }
 
 impl Place {
@@ -63,12 +65,16 @@ impl Place {
         if !manifests.is_dir() {
             return Err(StoreError::Unusable(format!("dir:{}: not a directory", manifests.display())));
         }
-        let state = state.map_or_else(|| manifests.join(DEFAULT_STATE), Path::to_path_buf);
+        let state = match state {
+            Some(state) => std::path::absolute(state).map_err(|error| fault("find", state, &error))?,
+            None => manifests.join(DEFAULT_STATE),
+        };
         let place = Self { manifests, state };
+        place.refuse_among_manifests()?;
         refuse_network(&place.manifests)?;
         let nearest = place.state.ancestors().find(|folder| folder.exists()).unwrap_or(&place.manifests);
         refuse_network(nearest)?;
-        place.check_machine()?;
+        place.check_machine(machine_mark())?;
         Ok(place)
     }
 
@@ -113,7 +119,22 @@ impl Place {
         Ok(())
     }
 
-    fn check_machine(&self) -> Result<(), StoreError> {
+    /// What is stored would be read as manifests.
+    fn refuse_among_manifests(&self) -> Result<(), StoreError> {
+        let state = fs::canonicalize(&self.state).unwrap_or_else(|_| self.state.clone());
+        match state.strip_prefix(&self.manifests) {
+            Ok(within) if !within.iter().any(|part| part.as_encoded_bytes().starts_with(b".")) => {
+                Err(StoreError::Unusable(format!(
+                    "--state-dir {} is among the manifests: choose a folder elsewhere, or one whose name begins with a \
+                     dot",
+                    self.state.display()
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_machine(&self, ours: Option<String>) -> Result<(), StoreError> {
         let path = self.state.join("machine");
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -129,7 +150,9 @@ impl Place {
                 found.format
             )));
         }
-        if found.machine != machine_mark() {
+        if let (Some(found), Some(ours)) = (found.machine, ours)
+            && found != ours
+        {
             return Err(StoreError::Unusable(format!(
                 "{} is another machine's state: a directory store serves one machine. Use --state-dir for a folder of \
                  this machine's own, or remove the folder if it was copied here",
@@ -156,7 +179,7 @@ impl Place {
             let _ = fs::remove_file(&draft);
             written.map_err(|error| fault("write", &path, &error))?;
         }
-        self.check_machine()
+        self.check_machine(machine_mark())
     }
 
     /// Removes the drafts of processes that were killed. A process that only slept finds its draft gone and writes again.
@@ -207,16 +230,14 @@ fn network_name(f_type: i64) -> Option<&'static str> {
     NETWORK.iter().find(|(magic, _)| *magic == f_type & 0xFFFF_FFFF).map(|(_, name)| *name)
 }
 
-/// A text that is this machine's and does not give its id away (machine-id(5) asks for that).
-fn machine_mark() -> String {
-    let read = |path: &str| fs::read_to_string(path).ok().filter(|text| !text.trim().is_empty());
-    let id = read("/etc/machine-id")
-        .or_else(|| read("/var/lib/dbus/machine-id"))
-        .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+/// A text that is this machine's and does not give its id away (machine-id(5) asks for that); `None` if it has no id.
+fn machine_mark() -> Option<String> {
+    let id = ["/etc/machine-id", "/var/lib/dbus/machine-id"].iter().find_map(|path| fs::read_to_string(path).ok())?;
+    let id = Some(id.trim()).filter(|id| !id.is_empty() && *id != "uninitialized")?;
     let mut hash = Sha256::new();
     hash.update(b"vipkeeper directory store");
-    hash.update(id.trim().as_bytes());
-    super::hex(&hash.finalize()[..16])
+    hash.update(id.as_bytes());
+    Some(super::hex(&hash.finalize()[..16]))
 }
 
 #[cfg(test)]
@@ -237,12 +258,26 @@ mod tests {
         let place = Place::open(folder.path(), None).unwrap();
         place.prepare().unwrap();
         Place::open(folder.path(), None).unwrap();
-        fs::write(place.state().join("machine"), r#"{"format":1,"machine":"0123"}"#).unwrap();
-        let error = Place::open(folder.path(), None).unwrap_err().to_string();
+        let is = |text: &str| fs::write(place.state().join("machine"), text).unwrap();
+        is(r#"{"format":1,"machine":"0123"}"#);
+        place.check_machine(Some("0123".to_owned())).unwrap();
+        place.check_machine(None).unwrap();
+        let error = place.check_machine(Some("4567".to_owned())).unwrap_err().to_string();
         assert!(error.contains("another machine's state") && error.contains("--state-dir"), "{error}");
-        fs::write(place.state().join("machine"), r#"{"format":7,"machine":"0123"}"#).unwrap();
+        is(r#"{"format":7}"#);
         let error = Place::open(folder.path(), None).unwrap_err().to_string();
         assert!(error.contains("layout 7"), "{error}");
+    }
+
+    #[test]
+    fn a_state_folder_among_the_manifests_is_refused_unless_it_is_hidden() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |state: &str| Place::open(folder.path(), Some(&folder.path().join(state)));
+        assert!(open("state").unwrap_err().to_string().contains("among the manifests"));
+        assert!(open("").is_err());
+        open(".state").unwrap();
+        open(".state/inner").unwrap();
+        Place::open(folder.path(), Some(&folder.path().with_extension("state"))).unwrap();
     }
 
     #[test]

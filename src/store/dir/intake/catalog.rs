@@ -32,8 +32,8 @@ impl Print {
 pub(super) struct Entry {
     /// What it looked like just before it was read.
     pub(super) print: Option<Print>,
-    /// Its objects, and whether each is a valid one.
-    pub(super) objects: BTreeMap<ObjectRef, bool>,
+    /// Its objects, valid or not.
+    pub(super) objects: BTreeSet<ObjectRef>,
     /// What is wrong in it.
     pub(super) problems: Vec<Problem>,
 }
@@ -58,7 +58,7 @@ impl Catalog {
     /// Notes what a file has now; returns the objects that it had and has no longer.
     pub(super) fn set(&mut self, path: &Path, entry: Option<Entry>) -> Vec<ObjectRef> {
         let before = self.files.remove(path).unwrap_or_default();
-        for object in before.objects.keys() {
+        for object in &before.objects {
             if let Some(owners) = self.owners.get_mut(object) {
                 owners.remove(path);
                 if owners.is_empty() {
@@ -66,11 +66,11 @@ impl Catalog {
                 }
             }
         }
-        let Some(entry) = entry else { return before.objects.into_keys().collect() };
-        for object in entry.objects.keys() {
+        let Some(entry) = entry else { return before.objects.into_iter().collect() };
+        for object in &entry.objects {
             self.owners.entry(object.clone()).or_default().insert(path.to_owned());
         }
-        let gone = before.objects.into_keys().filter(|object| !entry.objects.contains_key(object)).collect();
+        let gone = before.objects.into_iter().filter(|object| !entry.objects.contains(object)).collect();
         self.files.insert(path.to_owned(), entry);
         gone
     }
@@ -85,12 +85,9 @@ impl Catalog {
         self.files.get(path)
     }
 
-    /// Adds to what is wrong in a file, and takes an object of it for an invalid one.
+    /// Adds to what is wrong in a file.
     pub(super) fn refuse(&mut self, path: &Path, problem: Problem) {
         if let Some(entry) = self.files.get_mut(path) {
-            if let Some(valid) = problem.object.as_ref().and_then(|object| entry.objects.get_mut(object)) {
-                *valid = false;
-            }
             entry.problems.push(problem);
         }
     }

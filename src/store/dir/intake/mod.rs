@@ -345,10 +345,10 @@ impl Intake {
             reading.manifests.remove(clash.at);
             reading.problems.push(clash.problem);
         }
-        let invalid = reading.problems.iter().filter_map(|problem| Some((problem.object.clone()?, false)));
-        let valid = reading.manifests.iter().map(|manifest| (manifest.object.clone(), true));
+        let invalid = reading.problems.iter().filter_map(|problem| problem.object.clone());
+        let valid = reading.manifests.iter().map(|manifest| manifest.object.clone());
         let entry = Entry { print, objects: invalid.chain(valid).collect(), problems: reading.problems };
-        let objects: Vec<ObjectRef> = entry.objects.keys().cloned().collect();
+        let objects: Vec<ObjectRef> = entry.objects.iter().cloned().collect();
         let gone = self.catalog.set(path, there.then_some(entry));
         let file = self.relative(path);
         for object in gone {

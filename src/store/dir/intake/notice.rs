@@ -109,7 +109,10 @@ impl Notices {
         } else if mask.contains(EventMask::MODIFY) {
             self.writing.insert(path.to_owned(), now);
         } else {
-            self.writing.remove(path);
+            // Who copies a file sets its times and rights before closing it.
+            if !mask.contains(EventMask::ATTRIB) {
+                self.writing.remove(path);
+            }
             self.changed.insert(path.to_owned());
         }
     }

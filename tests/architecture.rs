@@ -31,7 +31,6 @@ const IO_CRATES: &[(&str, &[&str])] = &[
     ("inotify", &["store/dir"]),
     ("kube::client", &["store/k8s"]),
     ("kube::config", &["store/k8s"]),
-    ("http", &["store/k8s"]),
     ("kube::runtime", &["store/k8s"]),
     ("prometheus", &["metrics"]),
     ("hyper", &["http", "upstream"]),

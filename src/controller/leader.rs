@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::clock::Clock;
-use super::{objects, watches};
+use super::watches;
 use crate::api::kind::Kind;
 use crate::core::controller::Input;
 use crate::core::lease::{self, Effect, Election, Record};
@@ -83,9 +83,10 @@ pub(super) async fn stand(
     }
 }
 
-/// Who begins to lead reads everything once more: a watch may be behind what the former leader has written.
+/// Who begins to lead reads once more what has addresses and who has them: a watch may be behind what the former leader
+/// has written.
 async fn tell_all(store: &SharedStore, told: &Sender<Vec<Input>>) -> bool {
-    for kind in objects::WATCHED {
+    for kind in [Kind::VirtualIP, Kind::FailoverView] {
         match watches::list(store, kind).await {
             Ok(inputs) => {
                 if told.send(inputs).await.is_err() {

@@ -6,5 +6,6 @@ mod agent;
 mod bed;
 mod leaders;
 mod many;
+mod services;
 #[path = "../support/mod.rs"]
 mod support;

@@ -199,9 +199,10 @@ impl<'a> Look<'a> {
             }
             Some(holder) => self.steps.move_if_better(vip, entry, holder),
             None => {
-                if let Err(why) = self.steps.grant(vip, Some(entry), true) {
-                    return status::of_homeless(&why);
-                }
+                return match self.steps.grant(vip, Some(entry), true) {
+                    Ok(()) => status::pending(),
+                    Err(why) => status::of_homeless(&why),
+                };
             }
         }
         status::of_entry(vip, entry, ground)
@@ -218,13 +219,12 @@ impl<'a> Look<'a> {
         if self.withdrawing {
             return (ReadyReason::Withdrawn, "vipkeeper is being uninstalled".to_owned());
         }
-        let pending = (ReadyReason::Pending, "it is about to be given to a node".to_owned());
         // Nothing is given to a node before the store has the address and the finalizer.
         if vip.status.address != address || place_of(FINALIZER, vip).is_none() || self.around.unsettled.contains(uid) {
-            return pending;
+            return status::pending();
         }
         match self.steps.grant(vip, None, self.around.patient.contains(uid)) {
-            Ok(()) => pending,
+            Ok(()) => status::pending(),
             Err(why) => {
                 if matches!(why, Homeless::Stray) {
                     self.decision.strays.insert(uid.clone());

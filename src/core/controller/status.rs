@@ -129,14 +129,14 @@ fn ready((reason, message): Readiness) -> Said {
 pub(super) fn of_entry(vip: &Vip, entry: Entry<'_>, ground: &Ground<'_>) -> Readiness {
     let assignment = entry.assignment;
     let reported = vip.holder.as_ref();
+    if ground.view.withdraw {
+        return (ReadyReason::Withdrawn, format!("segment {} is being withdrawn", ground.name));
+    }
     let Some(holder) = &assignment.holder else {
-        return (ReadyReason::NoNode, format!("no node of segment {} has it", ground.name));
+        return (ReadyReason::Releasing, "its former holders are to be closed".to_owned());
     };
     if assignment.releasing {
         return (ReadyReason::Releasing, format!("{} is to give it up", holder.node));
-    }
-    if ground.view.withdraw {
-        return (ReadyReason::Withdrawn, format!("segment {} is being withdrawn", ground.name));
     }
     match reported {
         Some((right, interface)) if right == holder => {
@@ -154,6 +154,11 @@ pub(super) fn of_entry(vip: &Vip, entry: Entry<'_>, ground: &Ground<'_>) -> Read
 
 fn is_open(former: &Right, holder: &Right, ground: &Ground<'_>) -> bool {
     former.node != holder.node && !ground.view.is_over(former)
+}
+
+/// How it stands with a `VirtualIP` that the next write gives to a node.
+pub(super) fn pending() -> Readiness {
+    (ReadyReason::Pending, "it is about to be given to a node".to_owned())
 }
 
 /// How it stands with a `VirtualIP` that no node can have.

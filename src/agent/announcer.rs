@@ -10,7 +10,8 @@ use tokio::sync::mpsc::{self, Sender, UnboundedReceiver, UnboundedSender, WeakUn
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-use super::{Told, clock};
+use super::Told;
+use crate::clock;
 use crate::core::announce::{self, Target, Timing};
 use crate::core::conflict::{self, Conflicts};
 use crate::core::frame::Frame;

@@ -5,9 +5,13 @@
 //! [`Config::release_on_exit`] says otherwise.
 
 mod announcer;
-mod clock;
+mod calendar;
+mod dataplane;
+mod guard;
+mod inputs;
 mod kernel;
 mod lock;
+mod parts;
 mod registry;
 mod reports;
 mod transitions;
@@ -17,22 +21,28 @@ mod watches;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::{self, Sender, UnboundedSender};
+use tokio::sync::mpsc::{self, Sender, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::announcer::{Announcer, Order, Wire};
+use self::dataplane::{DataPlane, News, Order as PlaneOrder};
 use self::reports::Report;
 use self::watches::Watched;
+use crate::clock;
 use crate::core::announce::Timing;
+use crate::core::failover::Timing as Times;
 use crate::core::keeper;
 use crate::core::node::{self, Effect, Input, Node, Set, Versioned};
+use crate::core::placement::Candidate;
 use crate::core::plan::Step;
 use crate::core::view::Gate;
+use crate::gate::GateError;
 use crate::http::Health;
 use crate::metrics::AgentMetrics;
 use crate::netlink::{Netlink, NetlinkError};
@@ -50,6 +60,9 @@ const QUEUE: usize = 4096;
 /// How long an agent that releases on exit waits for the store before it takes its addresses down without it.
 const RELEASE_TIME: Duration = Duration::from_secs(5);
 
+/// How long to wait for the heartbeat key before looking again.
+const KEY_WAIT: Duration = Duration::from_secs(1);
+
 /// How an agent runs.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -59,6 +72,27 @@ pub struct Config {
     pub segments: BTreeMap<String, String>,
     /// Whether to give up all addresses when asked to end.
     pub release_on_exit: bool,
+    /// What shuts the node's addresses off when its right ends.
+    pub gate: GateChoice,
+    /// Where the gate is kept between processes.
+    pub bpffs: PathBuf,
+    /// The times of the failover protocol; the same for all nodes.
+    pub timing: Times,
+    /// Namespace of the heartbeat key.
+    pub namespace: String,
+    /// Whether to make the heartbeat key where there is none: in a store that no controller keeps.
+    pub makes_key: bool,
+}
+
+/// Which gate to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateChoice {
+    /// The best that there is.
+    Auto,
+    /// BPF, or not at all.
+    Bpf,
+    /// None: the node holds addresses only where it was alone first.
+    None,
 }
 
 /// Why an agent could not go on.
@@ -79,6 +113,12 @@ pub enum AgentError {
     /// The store cannot be watched.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The gate that was asked for is not to be had.
+    #[error("no gate: {0}")]
+    Gate(#[from] GateError),
+    /// The data plane did not start.
+    #[error("cannot start the data plane: {0}")]
+    DataPlane(#[source] io::Error),
     /// A part of the agent ended that never should.
     #[error("a part of the agent ended: {0}")]
     Ended(String),
@@ -90,6 +130,7 @@ enum Told {
     Vips(Set<Watched>),
     Views(Set<Versioned>),
     Node(Input),
+    Nodes(Set<Candidate>),
     Kernel(keeper::Input),
     Wire(Wire),
 }
@@ -109,10 +150,12 @@ pub async fn run(
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(AgentError::BootId)?;
     let netlink = Netlink::new()?;
     let (told, mut inputs) = mpsc::channel(QUEUE);
+    let (tell_news, mut news) = mpsc::unbounded_channel();
     let (steps, lists) = mpsc::unbounded_channel();
     let (reports, waiting) = mpsc::unbounded_channel();
+    let plane = parts::open_plane(&config, &store, tell_news, &stop).await?;
     let mut parts: JoinSet<Result<(), AgentError>> = JoinSet::new();
-    spawn_watchers(&mut parts, &store, &netlink, &told);
+    parts::spawn_watchers(&mut parts, &store, &netlink, &told, plane.is_some());
     parts.spawn({
         let (netlink, told) = (netlink.clone(), told.clone());
         async move {
@@ -126,22 +169,25 @@ pub async fn run(
         node: config.node.clone(),
         boot_id: boot_id.trim().to_owned(),
         port: HEARTBEAT_PORT,
-        gate: Gate::None,
+        gate: if plane.is_some() { Gate::Bpf } else { Gate::None },
         named: config.segments.clone(),
+        guarded: plane.is_some(),
     };
     let mut agent = Agent {
         name: config.node.clone(),
         node: Node::new(named),
         vips: BTreeMap::new(),
+        candidates: BTreeMap::new(),
         conflicts: BTreeMap::new(),
         store,
         told,
         steps,
         reports,
         announcer,
+        plane,
         metrics,
     };
-    let ended = agent.serve(&mut inputs, &mut parts, &health, &config, &stop).await;
+    let ended = agent.serve(&mut inputs, &mut news, &mut parts, &health, &config, &stop).await;
     health.set_ready(false);
     if ended.is_ok() && config.release_on_exit {
         let removed = kernel::remove_all(&netlink).await?;
@@ -164,24 +210,12 @@ pub async fn cleanup() -> Result<usize, AgentError> {
     Ok(kernel::remove_all(&Netlink::new()?).await?)
 }
 
-fn spawn_watchers(
-    parts: &mut JoinSet<Result<(), AgentError>>,
-    store: &SharedStore,
-    netlink: &Netlink,
-    told: &Sender<Told>,
-) {
-    let (vips, views) = (SharedStore::clone(store), SharedStore::clone(store));
-    let (to_vips, to_views, to_kernel, netlink) = (told.clone(), told.clone(), told.clone(), netlink.clone());
-    parts.spawn(async move { Ok(watches::vips(vips, to_vips).await?) });
-    parts.spawn(async move { Ok(watches::views(views, to_views).await?) });
-    parts.spawn(async move { Ok(kernel::follow(netlink, to_kernel).await?) });
-}
-
 /// The loop's state.
 struct Agent {
     name: String,
     node: Node,
     vips: BTreeMap<String, Watched>,
+    candidates: BTreeMap<String, Candidate>,
     /// Who else claims an address of ours, by uid.
     conflicts: BTreeMap<String, reports::Claim>,
     store: SharedStore,
@@ -189,6 +223,8 @@ struct Agent {
     steps: UnboundedSender<Vec<Step>>,
     reports: UnboundedSender<Report>,
     announcer: Announcer,
+    /// The data plane, where there is a gate.
+    plane: Option<DataPlane>,
     metrics: AgentMetrics,
 }
 
@@ -196,6 +232,7 @@ impl Agent {
     async fn serve(
         &mut self,
         inputs: &mut mpsc::Receiver<Told>,
+        news: &mut UnboundedReceiver<News>,
         parts: &mut JoinSet<Result<(), AgentError>>,
         health: &Health,
         config: &Config,
@@ -210,10 +247,18 @@ impl Agent {
                 () = stop.cancelled(), if give_up.is_none() => {
                     if !config.release_on_exit {
                         info!("ending; the addresses stay for the next run");
+                    }
+                    if !self.stop(config.release_on_exit) {
                         return Ok(());
                     }
-                    self.node.handle(clock::now(), Input::Leave);
                     give_up = Some(tokio::time::Instant::now() + RELEASE_TIME);
+                }
+                Some(news) = news.recv() => {
+                    let exit = matches!(news, News::Exit { .. }) && !config.release_on_exit;
+                    self.news(news);
+                    if exit {
+                        return Ok(());
+                    }
                 }
                 count = inputs.recv_many(&mut batch, QUEUE) => {
                     if count == 0 {
@@ -225,7 +270,9 @@ impl Agent {
                     self.node.handle_timeout(clock::now());
                 }
                 () = tokio::time::sleep_until(give_up.unwrap_or_else(tokio::time::Instant::now)), if give_up.is_some() => {
-                    warn!("the store does not answer; the addresses go without its knowledge");
+                    if config.release_on_exit {
+                        warn!("the store does not answer; the addresses go without its knowledge");
+                    }
                     return Ok(());
                 }
             }
@@ -242,51 +289,6 @@ impl Agent {
         }
     }
 
-    fn take(&mut self, told: Told) {
-        let now = clock::now();
-        match told {
-            Told::Vips(set) => self.take_vips(set),
-            Told::Views(set) => self.node.handle(now, Input::Views(set)),
-            Told::Node(input) => self.node.handle(now, input),
-            Told::Kernel(input) => {
-                self.announcer.tell_kernel(&input);
-                self.node.handle(now, Input::Kernel(input));
-            }
-            Told::Wire(Wire::Probed { uid, answered }) => {
-                self.node.handle(now, Input::Kernel(keeper::Input::Probed { uid, answered }));
-            }
-            Told::Wire(Wire::Claimed { uid, mac }) => self.claimed(&uid, mac),
-            Told::Wire(Wire::Unclaimed { uid }) => self.unclaimed(&uid),
-        }
-    }
-
-    fn take_vips(&mut self, set: Set<Watched>) {
-        let known = |watched: &Watched| node::Vip {
-            name: watched.key.to_string(),
-            ip: watched.ip,
-            interface: watched.interface.clone(),
-        };
-        let set = match set {
-            Set::All(all) => {
-                let vips = all.iter().map(|(uid, watched)| (uid.clone(), known(watched))).collect();
-                self.vips = all;
-                Set::All(vips)
-            }
-            Set::One(uid, watched) => {
-                let vip = known(&watched);
-                let timing = Timing { interval: watched.interval, burst: watched.burst };
-                self.announcer.order(Order::Pace { ip: watched.ip, timing });
-                self.vips.insert(uid.clone(), watched);
-                Set::One(uid, vip)
-            }
-            Set::Gone(uid) => {
-                self.vips.remove(&uid);
-                Set::Gone(uid)
-            }
-        };
-        self.node.handle(clock::now(), Input::Vips(set));
-    }
-
     fn execute(&mut self, effect: Effect) {
         match effect {
             Effect::Create(segment) => {
@@ -296,6 +298,11 @@ impl Agent {
                 info!(segment, purpose = purpose.as_str(), "writing the view");
                 tokio::spawn(views::patch(SharedStore::clone(&self.store), segment, purpose, patch, self.told.clone()));
             }
+            Effect::Join { segment, me } => {
+                self.tell_plane(|| PlaneOrder::Join { segment: segment.clone(), me });
+                self.tell_placement();
+            }
+            Effect::Forget(ip) => self.tell_plane(|| PlaneOrder::Forget(ip)),
             Effect::Kernel(keeper::Effect::Apply(steps)) => {
                 if self.steps.send(steps).is_err() {
                     error!("nobody carries out steps any more");

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use tracing::{info, warn};
 
 use super::reports::{self, Claim, Report};
-use super::{Agent, clock};
+use super::{Agent, calendar};
 use crate::core::keeper::{Holding, Waiting};
 use crate::core::net::Mac;
 use crate::store::{Event, EventType};
@@ -39,7 +39,7 @@ impl Agent {
         let Some(vip) = self.vips.get(uid) else { return };
         let event = reports::event(uid, vip, EventType::Normal, "Released", format!("{} gave {ip} up", self.name));
         let ours = vip.status.holder.as_ref().is_some_and(|holder| holder.node == self.name);
-        let status = (ours && !self.node.is_elsewhere(uid)).then(|| reports::status(vip, None, None, clock::utc()));
+        let status = (ours && !self.node.is_elsewhere(uid)).then(|| reports::status(vip, None, None, calendar::utc()));
         self.queue(uid, status, Some(event));
     }
 
@@ -83,7 +83,7 @@ impl Agent {
     /// Queues the status (as it follows from `holding`) and an event.
     fn send(&mut self, uid: &str, holding: Option<&Holding>, event: Option<Event>) {
         let Some(vip) = self.vips.get(uid) else { return };
-        let now = clock::utc();
+        let now = calendar::utc();
         let status = holding.filter(|_| !self.node.is_elsewhere(uid)).and_then(|holding| {
             let epoch = self.node.epoch(uid)?;
             let holder = reports::holder(vip, &self.name, epoch, holding, now);

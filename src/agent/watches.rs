@@ -10,8 +10,10 @@ use tracing::{debug, info, warn};
 
 use super::Told;
 use crate::api::kind::Kind;
-use crate::api::{FailoverView, VirtualIP, VirtualIPStatus};
+use crate::api::{FailoverPolicy, FailoverView, PreferredNodes, VirtualIP, VirtualIPStatus};
 use crate::core::node::{Set, Versioned};
+use crate::core::placement::Preference;
+use crate::core::selector::Selector;
 use crate::store::{Change, Key, Object, SharedStore, StoreError};
 
 /// A VirtualIP that has an address, as far as an agent needs it.
@@ -22,6 +24,12 @@ pub(super) struct Watched {
     pub(super) interface: Option<String>,
     pub(super) interval: Duration,
     pub(super) burst: u8,
+    /// Whether no other node may even accept packets for it.
+    pub(super) exclusive: bool,
+    /// Whether it is taken over at the fence.
+    pub(super) fast: bool,
+    pub(super) nodes: Option<Selector>,
+    pub(super) preferred: Vec<Preference>,
     pub(super) status: Box<VirtualIPStatus>,
 }
 
@@ -36,13 +44,22 @@ impl Watched {
             interface: vip.spec.interface,
             interval: vip.spec.announce.interval.0,
             burst: vip.spec.announce.burst,
+            exclusive: vip.spec.exclusive,
+            fast: vip.spec.failover_policy == FailoverPolicy::Fast,
+            // The API server and the embedded store refuse a selector that is none.
+            nodes: vip.spec.node_selector.and_then(|selector| selector.into_core().ok()),
+            preferred: vip.spec.preferred_nodes.into_iter().filter_map(preference).collect(),
             status,
         })
     }
 }
 
+fn preference(preferred: PreferredNodes) -> Option<Preference> {
+    Some(Preference { weight: preferred.weight.into(), selector: preferred.node_selector.into_core().ok()? })
+}
+
 /// What becomes of an object of a watch: what it is to us by name, `None` if it is nothing.
-type Read<T> = fn(&Object) -> Result<Option<(String, T)>, StoreError>;
+pub(super) type Read<T> = fn(&Object) -> Result<Option<(String, T)>, StoreError>;
 
 /// Tells of the VirtualIPs, by uid, until the channel closes.
 pub(super) async fn vips(store: SharedStore, told: Sender<Told>) -> Result<(), StoreError> {
@@ -65,7 +82,7 @@ pub(super) fn versioned(object: &Object) -> Result<Versioned, StoreError> {
     Ok(Versioned { uid: object.uid().to_owned(), version: object.resource_version().to_owned(), view })
 }
 
-async fn follow<T: Send + 'static>(
+pub(super) async fn follow<T: Send + 'static>(
     store: SharedStore,
     kind: Kind,
     told: Sender<Told>,

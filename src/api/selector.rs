@@ -7,6 +7,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::core::selector::{self, Test};
+
 use super::rules::label::{self, LABEL_KEY, LABEL_VALUE_LIST, REQUIREMENT_VALUES};
 
 /// Chooses objects by their labels; all that is said must hold. An empty selector chooses every object.
@@ -53,4 +55,30 @@ pub enum Operator {
     Exists,
     /// The label is missing.
     DoesNotExist,
+}
+
+impl Selector {
+    /// The selector as it is matched.
+    ///
+    /// # Errors
+    /// An operator has values that it does not take, or lacks those that it needs.
+    pub fn into_core(self) -> Result<selector::Selector, String> {
+        let requirement = |Requirement { key, operator, values }: Requirement| {
+            let test = match (operator, values.is_empty()) {
+                (Operator::In, false) => Test::In(values.into_iter().collect()),
+                (Operator::NotIn, false) => Test::NotIn(values.into_iter().collect()),
+                (Operator::Exists, true) => Test::Exists,
+                (Operator::DoesNotExist, true) => Test::DoesNotExist,
+                (Operator::In | Operator::NotIn, true) => {
+                    return Err(format!("operator {operator:?} of label {key:?} needs at least one value"));
+                }
+                (Operator::Exists | Operator::DoesNotExist, false) => {
+                    return Err(format!("operator {operator:?} of label {key:?} takes no values"));
+                }
+            };
+            Ok(selector::Requirement { key, test })
+        };
+        let match_expressions = self.match_expressions.into_iter().map(requirement).collect::<Result<_, _>>()?;
+        Ok(selector::Selector { match_labels: self.match_labels, match_expressions })
+    }
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use tracing::info;
 
 use super::role::{self, LogArgs, Role};
 use super::store_args::StoreArgs;
 use super::{Exit, Failure};
-use crate::agent::{self, Config};
+use crate::agent::{self, Config, GateChoice};
+use crate::core::failover::Timing;
 use crate::metrics::AgentMetrics;
 
 /// Hold and announce the addresses that this node was given.
@@ -21,10 +23,6 @@ use crate::metrics::AgentMetrics;
   vipkeeper agent --store k8s --node node-a           on a node of a cluster
   vipkeeper agent --cleanup                           remove whatever an agent left in the kernel")]
 pub(crate) struct Args {
-    #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    node: NodeArgs,
     /// Address and port of /healthz, /readyz and /metrics
     #[arg(long, default_value = "[::]:9470", env = "VIPKEEPER_LISTEN", value_name = "ADDR:PORT")]
     listen: SocketAddr,
@@ -33,10 +31,15 @@ pub(crate) struct Args {
     /// Remove every address that an agent left in this network namespace, and end
     #[arg(long)]
     cleanup: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 /// What an agent is told about its node.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Node")]
 pub(crate) struct NodeArgs {
     /// Name of this node [default: $NODE_NAME, else the host name]
     #[arg(long, env = "VIPKEEPER_NODE", value_name = "NAME")]
@@ -50,15 +53,64 @@ pub(crate) struct NodeArgs {
     /// Give up all addresses when asked to end, instead of leaving them for the next run
     #[arg(long, env = "VIPKEEPER_RELEASE_ON_EXIT")]
     pub(crate) release_on_exit: bool,
+    /// What shuts this node's addresses off when its right to them ends; without it a node takes part only where it is
+    /// the first, and nobody succeeds it
+    #[arg(long, value_enum, default_value = "auto", env = "VIPKEEPER_GATE")]
+    gate: GateArg,
+    /// The BPF file system that keeps the gate between two runs
+    #[arg(long, default_value = "/sys/fs/bpf", env = "VIPKEEPER_BPFFS", value_name = "PATH")]
+    bpffs: PathBuf,
+    /// The times of failover; the same on all nodes
+    #[arg(long, value_enum, default_value = "lan", env = "VIPKEEPER_PROFILE")]
+    profile: Profile,
+    /// Namespace of the heartbeat key [default: $POD_NAMESPACE, else vipkeeper]
+    #[arg(long, env = "VIPKEEPER_NAMESPACE", value_name = "NAME")]
+    namespace: Option<String>,
+}
+
+/// A kind of gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum GateArg {
+    /// BPF where it is to be had, else none
+    Auto,
+    /// BPF at tcx, or refuse to start
+    Bpf,
+    /// None
+    None,
+}
+
+/// Times of failover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Profile {
+    /// Gate time 500 ms, heartbeats each 100 ms
+    Lan,
+    /// For virtual machines: 800 and 160 ms
+    Virtual,
+    /// For a quiet network: 250 and 50 ms
+    FastLan,
 }
 
 impl NodeArgs {
-    /// The agent's configuration.
+    /// The agent's configuration; `makes_key` in a store that nobody else makes the heartbeat key in.
     ///
     /// # Errors
     /// The host name is no text.
-    pub(crate) fn config(&self) -> anyhow::Result<Config> {
+    pub(crate) fn config(&self, makes_key: bool) -> anyhow::Result<Config> {
+        let namespace = self.namespace.clone().or_else(|| std::env::var("POD_NAMESPACE").ok());
         Ok(Config {
+            gate: match self.gate {
+                GateArg::Auto => GateChoice::Auto,
+                GateArg::Bpf => GateChoice::Bpf,
+                GateArg::None => GateChoice::None,
+            },
+            bpffs: self.bpffs.clone(),
+            timing: match self.profile {
+                Profile::Lan => Timing::lan(),
+                Profile::Virtual => Timing::virtual_machines(),
+                Profile::FastLan => Timing::fast_lan(),
+            },
+            namespace: namespace.filter(|name| !name.is_empty()).unwrap_or_else(|| "vipkeeper".to_owned()),
+            makes_key,
             node: role::node_name(self.node.clone())?,
             segments: self.segment.iter().map(|(name, interface)| (interface.clone(), name.clone())).collect(),
             release_on_exit: self.release_on_exit,
@@ -80,7 +132,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
-        let config = self.node.config()?;
+        let config = self.node.config(!self.store.is_kubernetes()?)?;
         if self.cleanup {
             return cleanup();
         }

@@ -20,15 +20,15 @@ use crate::metrics::{AgentMetrics, ControllerMetrics};
 
 Then edit the files: what changes there changes in the kernel. 'vipkeeper get vip' shows who holds what.")]
 pub(crate) struct Args {
-    #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    node: NodeArgs,
     /// Address and port of /healthz, /readyz and /metrics
     #[arg(long, default_value = "[::]:9470", env = "VIPKEEPER_LISTEN", value_name = "ADDR:PORT")]
     listen: SocketAddr,
     #[command(flatten)]
     logs: LogArgs,
+    #[command(flatten)]
+    node: NodeArgs,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 impl Args {
@@ -38,7 +38,7 @@ impl Args {
                 "--store k8s: 'run' is for a directory of YAML (--store dir:PATH); a cluster runs 'controller' and 'agent'",
             ));
         }
-        let config = self.node.config()?;
+        let config = self.node.config(true)?;
         role::start(self.listen, &self.logs, async |role: Role| {
             let store = self.store.open_counted(&role.metrics).await?;
             agent::register(&store, &config.node, &self.node.labels()).await?;

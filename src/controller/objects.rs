@@ -14,7 +14,6 @@ use crate::core::controller::{
 };
 use crate::core::ipam::{Family, NAMESPACE_LABEL, Range};
 use crate::core::placement::{Failback, Preference};
-use crate::core::selector::{Requirement, Selector, Test};
 use crate::core::view::Right;
 use crate::store::{Key, Object, StoreError};
 
@@ -136,7 +135,7 @@ fn ip(text: &str) -> Result<IpAddr, String> {
 fn wish(key: &Key, spec: api::VirtualIPSpec) -> Result<Wish, String> {
     let namespace = key.namespace.clone().unwrap_or_default();
     let preferred = spec.preferred_nodes.into_iter().map(|preferred| {
-        let selector = selector(preferred.node_selector);
+        let selector = preferred.node_selector.into_core();
         Ok(Preference { weight: u32::from(preferred.weight), selector: named("preferredNodes", selector)? })
     });
     Ok(Wish {
@@ -150,7 +149,7 @@ fn wish(key: &Key, spec: api::VirtualIPSpec) -> Result<Wish, String> {
             api::IpFamily::IPv6 => Family::V6,
         }),
         interface: spec.interface,
-        nodes: named("nodeSelector", spec.node_selector.map(selector).transpose())?,
+        nodes: named("nodeSelector", spec.node_selector.map(api::Selector::into_core).transpose())?,
         preferred: preferred.collect::<Result<_, String>>()?,
         failback: match spec.failback {
             api::Failback::Never => Failback::Never,
@@ -185,8 +184,8 @@ fn offer(spec: api::AddressPoolSpec) -> Result<Offer, String> {
         avoid_buggy: spec.avoid_buggy_ips,
         auto_assign: spec.auto_assign,
         priority: spec.priority,
-        namespaces: named("namespaceSelector", spec.namespace_selector.map(selector).transpose())?,
-        services: named("serviceSelector", spec.service_selector.map(selector).transpose())?,
+        namespaces: named("namespaceSelector", spec.namespace_selector.map(api::Selector::into_core).transpose())?,
+        services: named("serviceSelector", spec.service_selector.map(api::Selector::into_core).transpose())?,
     })
 }
 
@@ -220,26 +219,4 @@ pub(super) fn conditions(conditions: &[ApiCondition]) -> Vec<Condition> {
             since: Some(condition.last_transition_time.0.to_string()),
         })
         .collect()
-}
-
-/// A selector as it is matched.
-fn selector(selector: api::Selector) -> Result<Selector, String> {
-    let requirement = |requirement: api::Requirement| {
-        let api::Requirement { key, operator, values } = requirement;
-        let test = match (operator, values.is_empty()) {
-            (api::Operator::In, false) => Test::In(values.into_iter().collect()),
-            (api::Operator::NotIn, false) => Test::NotIn(values.into_iter().collect()),
-            (api::Operator::Exists, true) => Test::Exists,
-            (api::Operator::DoesNotExist, true) => Test::DoesNotExist,
-            (api::Operator::In | api::Operator::NotIn, true) => {
-                return Err(format!("operator {operator:?} of label {key:?} needs at least one value"));
-            }
-            (api::Operator::Exists | api::Operator::DoesNotExist, false) => {
-                return Err(format!("operator {operator:?} of label {key:?} takes no values"));
-            }
-        };
-        Ok(Requirement { key, test })
-    };
-    let match_expressions = selector.match_expressions.into_iter().map(requirement).collect::<Result<_, _>>()?;
-    Ok(Selector { match_labels: selector.match_labels, match_expressions })
 }

@@ -2,12 +2,14 @@
 //!
 //! Level-triggered: [`next`] looks at one version of the view and names the one patch to send for it, [`rights`] the
 //! assignments that may be claimed under it. The only member holds solo, without a deadline, for nobody else can claim.
+//! A node without a gate never leaves that mode, and so is never fenced: nothing would shut its addresses off. Hence it
+//! takes part only where it was there first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::view::{Assignment, Mode, Patch, Registration, Right, State, View, ViewError};
+use super::view::{Assignment, Gate, Mode, Patch, Registration, Right, State, View, ViewError};
 
 /// This node, as it registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +81,6 @@ pub fn rights<'a>(view: &'a View, me: &Me) -> BTreeMap<&'a str, &'a Assignment> 
 /// # Errors
 /// [`ViewError`] where the view forbids what should come next; a later version may allow it.
 pub fn next(view: &View, me: &Me, standing: &BTreeSet<String>) -> Result<Option<(Purpose, Patch)>, ViewError> {
-    let node = &me.registration.node;
     let Some(right) = own_right(view, me) else {
         return register(view, me, standing);
     };
@@ -87,8 +88,8 @@ pub fn next(view: &View, me: &Me, standing: &BTreeSet<String>) -> Result<Option<
         let gone = standing.is_empty();
         return gone.then(|| view.leave(&right).map(|patch| (Purpose::Leave, patch))).transpose();
     }
-    if let Some(missing) = me.prefixes.iter().find(|prefix| !view.prefixes.contains_key(*prefix)) {
-        return Ok(Some((Purpose::RecordPrefix, view.record_prefix(missing, node))));
+    if let Some(next) = next_prefix(view, me) {
+        return Ok(Some(next));
     }
     if let Some(patch) = mode_change(view, me, &right)? {
         return Ok(Some((Purpose::ChangeMode, patch)));
@@ -97,6 +98,15 @@ pub fn next(view: &View, me: &Me, standing: &BTreeSet<String>) -> Result<Option<
         return Ok(Some((Purpose::Release, patch)));
     }
     Ok(trim(view, &right)?.map(|patch| (Purpose::Trim, patch)))
+}
+
+/// The patch that names a prefix of the segment that the view does not know yet, once the node is a member: all that is
+/// left to write where a failover machine does the rest.
+#[must_use]
+pub fn next_prefix(view: &View, me: &Me) -> Option<(Purpose, Patch)> {
+    own_right(view, me)?;
+    let missing = me.prefixes.iter().find(|prefix| !view.prefixes.contains_key(*prefix))?;
+    Some((Purpose::RecordPrefix, view.record_prefix(missing, &me.registration.node)))
 }
 
 fn register(view: &View, me: &Me, standing: &BTreeSet<String>) -> Result<Option<(Purpose, Patch)>, ViewError> {
@@ -108,6 +118,7 @@ fn register(view: &View, me: &Me, standing: &BTreeSet<String>) -> Result<Option<
     }
     let solo = Registration { mode: Mode::Solo, ..me.registration.clone() };
     let result = match view.register(&solo) {
+        Err(ViewError::NotAlone { .. }) if me.registration.gate == Gate::None => return Ok(None),
         Err(ViewError::NotAlone { .. }) => view.register(&Registration { mode: Mode::Peers, ..solo }),
         result => result,
     };
@@ -123,6 +134,7 @@ fn mode_change(view: &View, me: &Me, right: &Right) -> Result<Option<Patch>, Vie
             Err(ViewError::NotAlone { .. }) => Ok(None),
             result => result.map(Some),
         },
+        (false, Mode::Solo) if me.registration.gate == Gate::None => Ok(None),
         (false, Mode::Solo) => view.change_mode(right, Mode::Peers, &view.watchers_for(&right.node)).map(Some),
         (true, Mode::Solo) | (false, Mode::Peers | Mode::Api | Mode::Grace) => Ok(None),
     }
@@ -161,7 +173,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::view::{Gate, Grant};
+    use crate::core::view::Grant;
 
     fn me(node: &str, boot_id: &str) -> Me {
         Me {
@@ -173,7 +185,7 @@ mod tests {
                 mac: None,
                 interface: "eth0".into(),
                 boot_id: boot_id.into(),
-                gate: Gate::None,
+                gate: Gate::Bpf,
                 rho: 10_000,
             },
             prefixes: BTreeSet::from(["198.51.100.0/24".to_owned()]),
@@ -240,6 +252,21 @@ mod tests {
         let (view, _) = settle(view, &Me { leaving: true, ..b }, &BTreeSet::new());
         let (view, _) = settle(view, &a, &BTreeSet::new());
         assert_eq!(view.members["a"].mode, Mode::Solo, "alone again");
+    }
+
+    #[test]
+    fn a_node_without_a_gate_stays_solo_and_never_comes_second() {
+        let without = |node: &str| {
+            let mut me = me(node, "boot1");
+            me.registration.gate = Gate::None;
+            me
+        };
+        let (view, _) = settle(View::default(), &without("a"), &BTreeSet::new());
+        let (view, sent) = settle(view, &without("b"), &BTreeSet::new());
+        assert_eq!(sent, [], "it would be fenced and go on answering");
+        let (view, _) = settle(view, &me("c", "boot1"), &BTreeSet::new());
+        let (view, sent) = settle(view, &without("a"), &BTreeSet::new());
+        assert_eq!((sent, view.members["a"].mode), (vec![], Mode::Solo));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Vip {
     pub interface: Option<String>,
     /// Whether to ask the segment first if somebody uses the address: on a first grant, never on a takeover.
     pub probe: bool,
+    /// Whether to announce it; otherwise it only stands, for another node still answers for it.
+    pub claim: bool,
 }
 
 /// What the keeper is told.

@@ -35,6 +35,8 @@ pub enum Waiting {
     NoInterface(String),
     /// The link has no carrier or is down.
     LinkDown(String),
+    /// The address stands and serves, and another node still answers for it.
+    Standby,
     /// The segment is being asked whether somebody uses the address.
     Probing,
     /// A host with this Ethernet address answers for it.
@@ -55,6 +57,7 @@ impl Waiting {
             Self::Installing => "Installing",
             Self::NoInterface(_) => "NoInterface",
             Self::LinkDown(_) => "LinkDown",
+            Self::Standby => "Standby",
             Self::Probing => "Probing",
             Self::InUse(_) => "AddressInUse",
             Self::Foreign(_) => "ForeignAddress",
@@ -70,6 +73,7 @@ impl fmt::Display for Waiting {
             Self::Installing => f.write_str("about to be installed"),
             Self::NoInterface(why) => f.write_str(why),
             Self::LinkDown(name) => write!(f, "{name} is down or has no carrier"),
+            Self::Standby => f.write_str("the address stands; the node that had it is about to let go"),
             Self::Probing => f.write_str("asking the segment whether the address is in use"),
             Self::InUse(mac) => write!(f, "{mac} answers for the address"),
             Self::Foreign(name) => write!(f, "the address stands on {name} and was put there by something else"),
@@ -189,7 +193,7 @@ impl Keeper {
     fn settle(&mut self, uid: &str, ip: IpAddr, want: Want, foreign: &BTreeSet<IpAddr>) {
         let holding = match want {
             Want::Nowhere(why) => Holding::Waiting(why),
-            Want::On(link) => self.holding_on(ip, link, foreign),
+            Want::On(link) => self.holding_on(uid, ip, link, foreign),
         };
         let announce = match &holding {
             Holding::Held { link, .. } => Some(*link),
@@ -210,13 +214,15 @@ impl Keeper {
         }
     }
 
-    fn holding_on(&self, ip: IpAddr, link: u32, foreign: &BTreeSet<IpAddr>) -> Holding {
+    fn holding_on(&self, uid: &str, ip: IpAddr, link: u32, foreign: &BTreeSet<IpAddr>) -> Holding {
         let Some(on) = self.links.get(&link) else { return Holding::Waiting(Waiting::Installing) };
         let there = self.observed.get(&(ip, link, host_prefix(ip))).is_some_and(Address::is_ours);
         if foreign.contains(&ip) {
             Holding::Waiting(Waiting::Foreign(on.name.clone()))
         } else if there && !(on.up && on.carrier) {
             Holding::Waiting(Waiting::LinkDown(on.name.clone()))
+        } else if there && self.vips.get(uid).is_some_and(|entry| !entry.vip.claim) {
+            Holding::Waiting(Waiting::Standby)
         } else if there {
             Holding::Held { link, interface: on.name.clone(), mac: on.mac }
         } else {

@@ -27,7 +27,7 @@ fn address(last: u8, on: u32, prefix: u8, protocol: Option<u8>) -> Address {
 }
 
 fn vip(last: u8) -> Vip {
-    Vip { name: format!("shop/web{last}"), ip: ip(last), interface: None, probe: false }
+    Vip { name: format!("shop/web{last}"), ip: ip(last), interface: None, probe: false, claim: true }
 }
 
 fn rights(vips: impl IntoIterator<Item = (&'static str, Vip)>) -> Input {
@@ -117,6 +117,18 @@ fn an_address_is_announced_only_once_it_stands() {
     assert_eq!(node.ours(), Vec::<IpAddr>::new());
     let silenced = node.took();
     assert!(matches!(silenced[0], Effect::Silence { .. }), "silent before it is gone: {silenced:?}");
+}
+
+#[test]
+fn an_address_that_another_still_answers_for_stands_and_is_silent() {
+    let mut node = Node::new();
+    node.tell(rights([("u1", Vip { claim: false, ..vip(20) })]));
+    assert_eq!(node.ours(), [ip(20)]);
+    assert_eq!(node.holding("u1"), Holding::Waiting(Waiting::Standby));
+    assert!(!node.took().iter().any(|effect| matches!(effect, Effect::Announce { .. })));
+    node.tell(rights([("u1", vip(20))]));
+    assert!(matches!(node.holding("u1"), Holding::Held { .. }));
+    assert_eq!(node.took().iter().filter(|effect| matches!(effect, Effect::Announce { .. })).count(), 1);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Config, Effect, Node};
+use crate::core::failover::VipState;
 use crate::core::keeper;
 use crate::core::membership::{self, Me};
 use crate::core::net::Address;
@@ -25,11 +26,15 @@ pub(super) struct Joined {
     pub(super) failures: u32,
     /// When to look again after one did not.
     pub(super) retry: Option<Time>,
+    /// Whether it is known what may be held there.
+    pub(super) started: bool,
+    /// Whether everything there was given up.
+    pub(super) left: bool,
 }
 
 impl Joined {
-    pub(super) const fn new(me: Me) -> Self {
-        Self { me, writing: false, failures: 0, retry: None }
+    const fn new(me: Me, guarded: bool) -> Self {
+        Self { me, writing: false, failures: 0, retry: None, started: !guarded, left: false }
     }
 }
 
@@ -53,13 +58,37 @@ pub(super) fn me(config: &Config, place: &Place, leaving: bool) -> Me {
 }
 
 impl Node {
+    /// Takes part in a segment from now on, or from another place.
+    pub(super) fn join(&mut self, segment: String, me: Me) {
+        let known = self.joined.get(&segment);
+        if self.config.guarded && known.is_none_or(|joined| joined.me.registration != me.registration) {
+            self.effects.push_back(Effect::Join { segment: segment.clone(), me: me.registration.clone() });
+        }
+        match self.joined.get_mut(&segment) {
+            Some(joined) => joined.me = me,
+            None => {
+                self.joined.insert(segment, Joined::new(me, self.config.guarded));
+            }
+        }
+    }
+
     /// Tells the keeper what the node may hold now.
     pub(super) fn look_at_rights(&mut self) {
         let mut rights = BTreeMap::new();
         for (name, joined) in &mut self.joined {
             joined.me.leaving = self.leaving;
             let Some(view) = self.views.as_ref().and_then(|views| views.get(name)) else { continue };
-            for (uid, entry) in membership::rights(&view.view, &joined.me) {
+            let held = if self.config.guarded {
+                let passing = view.view.assign.iter().filter(|(uid, _)| self.passing.contains_key(*uid));
+                passing.map(|(uid, entry)| (uid.as_str(), entry)).collect()
+            } else {
+                membership::rights(&view.view, &joined.me)
+            };
+            for (uid, entry) in held {
+                let state = self.passing.get(uid).copied().unwrap_or(VipState::Claim);
+                if state == VipState::Shut || self.leaving {
+                    continue;
+                }
                 let Some(vip) = self.vips.as_ref().and_then(|vips| vips.get(uid)) else { continue };
                 let right = keeper::Vip {
                     name: vip.name.clone(),
@@ -67,6 +96,7 @@ impl Node {
                     // A VIP belongs to one segment while it is held, whatever other links would fit.
                     interface: Some(joined.me.registration.interface.clone()),
                     probe: entry.after.is_empty(),
+                    claim: state == VipState::Claim,
                 };
                 self.given.insert(uid.to_owned(), vip.ip);
                 rights.insert(uid.to_owned(), right);
@@ -89,7 +119,11 @@ impl Node {
                     let view = &versioned.view;
                     let standing = self.standing(view.assign.keys());
                     // What the view forbids now, a later version may allow; it is looked at again then.
-                    let next = membership::next(view, &joined.me, &standing).ok().flatten();
+                    let next = if self.config.guarded {
+                        membership::next_prefix(view, &joined.me)
+                    } else {
+                        membership::next(view, &joined.me, &standing).ok().flatten()
+                    };
                     next.map(|(purpose, patch)| Effect::Write { segment: name.clone(), purpose, patch })
                 }
             };
@@ -98,9 +132,24 @@ impl Node {
                 self.effects.push_back(effect);
             }
         }
+        self.forget_shut();
         let standing = self.standing(self.given.keys());
         self.given.retain(|uid, _| standing.contains(uid) || views.values().any(|v| v.view.assign.contains_key(uid)));
         self.views = Some(views);
+    }
+
+    /// What is shut and stands here no more is forgotten, here and by the gate.
+    fn forget_shut(&mut self) {
+        let shut: Vec<String> =
+            self.passing.iter().filter(|(_, state)| **state == VipState::Shut).map(|(uid, _)| uid.clone()).collect();
+        for uid in shut {
+            let ip = self.vip(&uid).map(|vip| vip.ip).or_else(|| self.given.get(&uid).copied());
+            if ip.is_some_and(|ip| self.stands(ip)) {
+                continue;
+            }
+            self.passing.remove(&uid);
+            self.effects.extend(ip.map(Effect::Forget));
+        }
     }
 
     /// Which of these VIPs have their address on this node.

@@ -5,6 +5,7 @@
 //! patch comes next) and [`keeper`] (which addresses stand). It is level-triggered like them; a patch that fails is no
 //! special case, for the view is read again and looked at again.
 
+mod io;
 mod joined;
 #[cfg(test)]
 mod tests;
@@ -13,115 +14,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+pub use self::io::{Config, Effect, Input, Set, Versioned, Vip};
 use self::joined::Joined;
+use super::failover::VipState;
 use super::keeper::{self, Keeper};
-use super::membership::{self, Purpose};
+use super::membership;
 use super::segments::{self, Sought};
 use super::time::Time;
-use super::view::{Gate, Patch, View};
 
 /// How long to wait after the first patch that did not apply; twice as long after each further one, up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(2);
-
-/// What does not change while the agent runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Config {
-    /// The node's name.
-    pub node: String,
-    /// The kernel's boot id.
-    pub boot_id: String,
-    /// The UDP port of heartbeats.
-    pub port: u16,
-    /// What shuts the node's addresses off when its right ends.
-    pub gate: Gate,
-    /// Segments that a person named, by interface.
-    pub named: BTreeMap<String, String>,
-}
-
-/// A VirtualIP that has an address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Vip {
-    /// Namespace and name, for people.
-    pub name: String,
-    /// The address.
-    pub ip: IpAddr,
-    /// The interface asked for, a name or a glob.
-    pub interface: Option<String>,
-}
-
-/// A view as the store has it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Versioned {
-    /// The object's identity: another one was made anew.
-    pub uid: String,
-    /// The object's resource version; a number, or nothing that can be compared.
-    pub version: String,
-    /// The view.
-    pub view: View,
-}
-
-impl Versioned {
-    /// Whether it is an older state of the same object than `other`; never, where the store's versions are no numbers.
-    fn is_older_than(&self, other: &Self) -> bool {
-        let number = |text: &str| text.parse::<u64>().ok();
-        self.uid == other.uid
-            && number(&self.version).zip(number(&other.version)).is_some_and(|(mine, theirs)| mine < theirs)
-    }
-}
-
-/// A change to a set of named things.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Set<T> {
-    /// All there is.
-    All(BTreeMap<String, T>),
-    /// One is new or different.
-    One(String, T),
-    /// One is gone.
-    Gone(String),
-}
-
-/// What the node is told.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Input {
-    /// The VirtualIPs that have an address, by uid.
-    Vips(Set<Vip>),
-    /// The views, by segment.
-    Views(Set<Versioned>),
-    /// A [`Effect::Create`] or [`Effect::Write`] is over.
-    Written {
-        /// The segment.
-        segment: String,
-        /// Whether it was done.
-        applied: bool,
-        /// The view as it is now, if it could be read.
-        view: Option<Versioned>,
-    },
-    /// The kernel, the segment or a step.
-    Kernel(keeper::Input),
-    /// The node shall give up all it has and leave every segment.
-    Leave,
-}
-
-/// What the node asks for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Effect {
-    /// Make the view of a segment; answered by [`Input::Written`], with the view that is there then.
-    Create(String),
-    /// Patch the view of a segment; answered by [`Input::Written`].
-    Write {
-        /// The segment.
-        segment: String,
-        /// Why, for logs and metrics.
-        purpose: Purpose,
-        /// The patch, relative to the view.
-        patch: Patch,
-    },
-    /// Something to do below, or to report.
-    Kernel(keeper::Effect),
-}
 
 /// A node. See the module's text.
 #[derive(Debug)]
@@ -135,6 +38,8 @@ pub struct Node {
     joined: BTreeMap<String, Joined>,
     /// The last known addresses of VIPs that this node had the right to, until they are gone from the kernel.
     given: BTreeMap<String, IpAddr>,
+    /// What the gate lets pass, by uid.
+    passing: BTreeMap<String, VipState>,
     leaving: bool,
     look: Look,
     effects: VecDeque<Effect>,
@@ -161,6 +66,7 @@ impl Node {
             dumped: false,
             joined: BTreeMap::new(),
             given: BTreeMap::new(),
+            passing: BTreeMap::new(),
             leaving: false,
             look: Look::default(),
             effects: VecDeque::new(),
@@ -174,6 +80,16 @@ impl Node {
             Input::Vips(change) => self.set_vips(change),
             Input::Views(change) => self.set_views(change),
             Input::Written { segment, applied, view } => self.written(&segment, applied, view),
+            Input::Started { segment, vips } => self.started(&segment, vips),
+            Input::Set { uid, state } => {
+                self.passing.insert(uid, state);
+                self.look.rights = true;
+            }
+            Input::Left(segment) => {
+                if let Some(joined) = self.joined.get_mut(&segment) {
+                    joined.left = true;
+                }
+            }
             Input::Kernel(input) => self.kernel(input),
             Input::Leave => {
                 self.leaving = true;
@@ -197,7 +113,8 @@ impl Node {
             if std::mem::take(&mut self.look.places) {
                 self.look_at_places();
             }
-            if std::mem::take(&mut self.look.rights) {
+            if self.look.rights && self.joined.values().all(|joined| joined.started) {
+                self.look.rights = false;
                 self.look_at_rights();
             }
             while let Some(effect) = self.keeper.poll_effect() {
@@ -228,7 +145,7 @@ impl Node {
     pub fn is_gone(&self) -> bool {
         let member = |(name, joined): (&String, &Joined)| {
             let view = self.views.as_ref()?.get(name)?;
-            membership::own_right(&view.view, &joined.me)
+            membership::own_right(&view.view, &joined.me).filter(|_| !joined.left)
         };
         self.leaving && self.joined.iter().all(|joined| member(joined).is_none()) && !self.anything_stands()
     }
@@ -261,6 +178,15 @@ impl Node {
     /// The segments that the node takes part in, with its place on each.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.joined.keys().map(String::as_str)
+    }
+
+    fn started(&mut self, segment: &str, vips: BTreeMap<String, VipState>) {
+        if let Some(joined) = self.joined.get_mut(segment) {
+            joined.started = true;
+            self.passing.extend(vips);
+            self.look.rights = true;
+            self.look.views = true;
+        }
     }
 
     fn entry(&self, uid: &str) -> Option<&super::view::Assignment> {
@@ -363,12 +289,7 @@ impl Node {
         for (segment, place) in places {
             if wanted.contains(&segment) || self.joined.contains_key(&segment) {
                 let me = joined::me(&self.config, &place, self.leaving);
-                match self.joined.get_mut(&segment) {
-                    Some(joined) => joined.me = me,
-                    None => {
-                        self.joined.insert(segment, Joined::new(me));
-                    }
-                }
+                self.join(segment, me);
             }
         }
         self.look.rights = true;

@@ -1,8 +1,9 @@
 use super::*;
 use crate::core::keeper::Holding;
+use crate::core::membership::Purpose;
 use crate::core::net::{Address, Link, Mac};
 use crate::core::plan::{self, Observed, Step, host_prefix};
-use crate::core::view::Grant;
+use crate::core::view::{Gate, Grant, Patch, View};
 
 const SEGMENT: &str = "198.51.100.0-24";
 
@@ -43,8 +44,14 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let config =
-            Config { node: "a".into(), boot_id: "boot1".into(), port: 9473, gate: Gate::None, named: BTreeMap::new() };
+        let config = Config {
+            node: "a".into(),
+            boot_id: "boot1".into(),
+            port: 9473,
+            gate: Gate::None,
+            named: BTreeMap::new(),
+            guarded: false,
+        };
         let own = address("198.51.100.1/24", 2, None);
         Self {
             node: Node::new(config),
@@ -105,6 +112,7 @@ impl World {
                     self.writes.push(purpose);
                     self.written(&segment, |views, segment| apply(views, segment, &patch));
                 }
+                Effect::Join { .. } | Effect::Forget(_) => panic!("no machine is there"),
                 Effect::Kernel(effect) => {
                     self.seen.push(effect.clone());
                     self.execute(effect);

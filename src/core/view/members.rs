@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Gate, Member, Mode, Patch, Right, State, View, ViewError};
 use crate::core::net::Mac;
 
 /// What a node says of itself when it takes a new epoch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
     /// The node's name.
     pub node: String,

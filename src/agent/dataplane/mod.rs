@@ -1,0 +1,104 @@
+//! The data plane: heartbeats, the gate and the failover machines of all segments, on one OS thread of their own.
+//!
+//! Nothing in it waits but poll(2): the store and the kernel's addresses are the agent's, which is told by a queue that
+//! is never full. The thread is the gate's only writer.
+
+mod segment;
+mod thread;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::core::failover::{Event, Outcome, Placement, Purpose, Timing, VipState};
+use crate::core::view::{Patch, Registration, View};
+use crate::gate::Bpf;
+use crate::wire::heartbeat::Keys;
+
+use self::thread::Thread;
+
+/// What the data plane is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Take part in a segment, or at another place of it.
+    Join { segment: String, me: Registration },
+    /// A version of a segment's view; `fresh` if it answers [`News::Read`].
+    View { segment: String, version: u64, view: Arc<View>, fresh: bool },
+    /// The answer to [`News::Patch`].
+    Patched { segment: String, ticket: u64, outcome: Outcome },
+    /// The addresses of all VIPs by uid, and whether their IP traffic is gated too.
+    Vips(BTreeMap<String, Address>),
+    /// The address of one VIP.
+    Vip(String, Address),
+    /// What successors are chosen by.
+    Placement(Arc<Placement>),
+    /// The gate may forget an address.
+    Forget(IpAddr),
+    /// A link that neighbours are resolved on is there.
+    Link(u32),
+    /// A link is gone.
+    LinkGone(u32),
+    /// The process is about to be replaced.
+    Restart,
+    /// The node gives everything up.
+    Leave,
+}
+
+/// A VIP's address as the gate needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) ip: IpAddr,
+    pub(super) hard: bool,
+}
+
+/// What the data plane tells.
+#[derive(Debug)]
+pub(super) enum News {
+    /// The machine of a segment runs; `vips` is what a former process left passing.
+    Started { segment: String, vips: BTreeMap<String, VipState> },
+    /// The gate lets a VIP pass like this.
+    Set { uid: String, state: VipState },
+    /// Patch the view, and answer.
+    Patch { segment: String, ticket: u64, purpose: Purpose, patch: Patch },
+    /// Read the view past any cache, and answer.
+    Read { segment: String },
+    /// Everything in the segment is given up, or left for the next process.
+    Exit { segment: String },
+    /// For people.
+    Event { segment: String, event: Event },
+    /// Something that should work did not.
+    Failed(String),
+}
+
+/// The thread's handle.
+#[derive(Debug, Clone)]
+pub(super) struct DataPlane {
+    orders: Sender<Order>,
+    wake: Arc<OwnedFd>,
+}
+
+impl DataPlane {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system has no thread or no event descriptor left.
+    pub(super) fn start(gate: Bpf, keys: Keys, timing: Timing, news: UnboundedSender<News>) -> std::io::Result<Self> {
+        let (orders, waiting) = mpsc::channel();
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let thread = Thread::new(gate, keys, timing, waiting, Arc::clone(&wake), news);
+        std::thread::Builder::new().name("dataplane".to_owned()).spawn(move || thread.run())?;
+        Ok(Self { orders, wake })
+    }
+
+    /// Gives an order.
+    pub(super) fn order(&self, order: Order) {
+        // Neither fails while the thread runs: it ends only with this handle.
+        let _ended = self.orders.send(order);
+        let _full = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
+    }
+}

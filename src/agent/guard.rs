@@ -1,0 +1,187 @@
+//! What the failover machines need from the store, and what they ask of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Node as ApiNode;
+use serde_json::json;
+use tracing::{debug, info, warn};
+
+use super::dataplane::{DataPlane, News, Order};
+use super::watches::{self, Watched};
+use super::{Agent, Told};
+use crate::api::kind::Kind;
+use crate::clock;
+use crate::core::failover::{Event, Outcome, Placement, Purpose};
+use crate::core::node::{Input, Versioned};
+use crate::core::placement::{self, Candidate, Rejection};
+use crate::core::view::{Patch, ROOT};
+use crate::store::{Key, SharedStore, StoreError};
+use crate::wire::heartbeat::{Key as HeartbeatKey, Keys};
+
+/// The Secret that holds the key of heartbeats.
+const SECRET: &str = "vipkeeper-heartbeat";
+
+/// A view's version as machines compare them; 0 for a store whose versions are no numbers.
+fn number(view: &Versioned) -> u64 {
+    view.version.parse().unwrap_or_default()
+}
+
+impl Agent {
+    /// Passes on a version of a view that the watch told.
+    pub(super) fn tell_view(&self, segment: &str, view: &Versioned) {
+        if let Some(plane) = &self.plane {
+            let (version, view) = (number(view), Arc::new(view.view.clone()));
+            plane.order(Order::View { segment: segment.to_owned(), version, view, fresh: false });
+        }
+    }
+
+    /// Takes in what the data plane tells.
+    pub(super) fn news(&mut self, news: News) {
+        let now = clock::now();
+        match news {
+            News::Started { segment, vips } => {
+                info!(segment, adopted = vips.len(), "watching over the segment");
+                self.node.handle(now, Input::Started { segment, vips });
+            }
+            News::Set { uid, state } => self.node.handle(now, Input::Set { uid, state }),
+            News::Exit { segment } => self.node.handle(now, Input::Left(segment)),
+            News::Event { segment, event } => self.failover_event(&segment, &event),
+            News::Failed(what) => warn!("{what}"),
+            News::Patch { segment, ticket, purpose, patch } => {
+                if let Some(plane) = self.plane.clone() {
+                    tokio::spawn(write(SharedStore::clone(&self.store), plane, segment, ticket, purpose, patch));
+                }
+            }
+            News::Read { segment } => {
+                if let Some(plane) = self.plane.clone() {
+                    tokio::spawn(read(SharedStore::clone(&self.store), plane, segment));
+                }
+            }
+        }
+    }
+
+    fn failover_event(&mut self, segment: &str, event: &Event) {
+        match event {
+            Event::Suspected(node) => warn!(segment, node, "suspected: it is silent"),
+            Event::Refuted(node) => info!(segment, node, "heard again"),
+            Event::Lost => warn!(segment, "the right to hold is lost; everything is given up"),
+            Event::SelfFenced => warn!(segment, "no evidence of the right to hold: the gate has shut"),
+            Event::Claimed { uid, fallback } => {
+                debug!(segment, uid, fallback, "claimed");
+            }
+        }
+    }
+
+    /// Tells the machines of all VIPs and nodes, as what successors are chosen by.
+    pub(super) fn tell_placement(&self) {
+        let Some(plane) = &self.plane else { return };
+        let vips = self.vips.iter().map(|(uid, vip)| (uid.clone(), asker(uid, vip))).collect();
+        let fast = self.vips.iter().filter(|(_, vip)| vip.fast).map(|(uid, _)| uid.clone()).collect();
+        let placement = Placement { vips, nodes: self.candidates.clone(), fast };
+        plane.order(Order::Placement(Arc::new(placement)));
+    }
+}
+
+fn asker(uid: &str, vip: &Watched) -> placement::Vip {
+    placement::Vip {
+        uid: uid.to_owned(),
+        node_selector: vip.nodes.clone(),
+        preferred: vip.preferred.clone(),
+        failback: placement::Failback::Never,
+        holder: None,
+        barred: BTreeMap::new(),
+    }
+}
+
+/// A node as a place for addresses.
+pub(super) fn candidate(name: &str, node: ApiNode) -> Candidate {
+    let spec = node.spec.unwrap_or_default();
+    let evicts = spec.taints.unwrap_or_default().iter().any(|taint| taint.effect == "NoExecute");
+    let barrier = if spec.unschedulable.unwrap_or_default() {
+        Some(Rejection::Cordoned)
+    } else {
+        evicts.then_some(Rejection::Tainted)
+    };
+    Candidate { name: name.to_owned(), labels: node.metadata.labels.unwrap_or_default(), barrier }
+}
+
+async fn write(store: SharedStore, plane: DataPlane, segment: String, ticket: u64, purpose: Purpose, patch: Patch) {
+    info!(segment, ?purpose, "writing the view");
+    let outcome = match serde_json::from_value(patch.to_value(ROOT)) {
+        Ok(operations) => match store.patch(Kind::FailoverView, &Key::cluster(&segment), &operations).await {
+            Ok(object) => match watches::versioned(&object) {
+                Ok(view) => Outcome::Applied { version: number(&view), view: Arc::new(view.view) },
+                Err(error) => unknown(&segment, &error),
+            },
+            Err(StoreError::Unavailable(why)) => unknown(&segment, &StoreError::Unavailable(why)),
+            Err(error) => {
+                debug!(segment, ?purpose, %error, "not written");
+                Outcome::Refused
+            }
+        },
+        Err(error) => {
+            warn!(segment, %error, "a patch that cannot be written");
+            Outcome::Refused
+        }
+    };
+    plane.order(Order::Patched { segment, ticket, outcome });
+}
+
+fn unknown(segment: &str, error: &StoreError) -> Outcome {
+    warn!(segment, %error, "whether the view was written is unknown");
+    Outcome::Unknown
+}
+
+/// A read that fails is asked for again by the machine.
+async fn read(store: SharedStore, plane: DataPlane, segment: String) {
+    match store.get(Kind::FailoverView, &Key::cluster(&segment)).await {
+        Ok(Some(object)) => match watches::versioned(&object) {
+            Ok(view) => {
+                let (version, view) = (number(&view), Arc::new(view.view));
+                plane.order(Order::View { segment, version, view, fresh: true });
+            }
+            Err(error) => warn!(segment, %error, "the view does not parse"),
+        },
+        Ok(None) => debug!(segment, "there is no view yet"),
+        Err(error) => warn!(segment, %error, "the view cannot be read"),
+    }
+}
+
+/// The key of heartbeats, as the store has it; in a store that nobody else keeps (`make`), it is made where it is absent.
+///
+/// # Errors
+/// The store does not answer, or there is no key.
+pub(super) async fn keys(store: &SharedStore, namespace: &str, make: bool) -> Result<Option<Keys>, StoreError> {
+    let key = Key::namespaced(namespace, SECRET);
+    loop {
+        if let Some(secret) = store.get(Kind::Secret, &key).await? {
+            let text = secret.body["data"]["key"].as_str().unwrap_or_default();
+            return Ok(HeartbeatKey::new(1, text.as_bytes()).map(|signs| Keys::new(signs, None)));
+        }
+        if !make {
+            return Ok(None);
+        }
+        let mut octets = [0; 32];
+        rustix::rand::getrandom(&mut octets, rustix::rand::GetRandomFlags::empty())
+            .map_err(|error| StoreError::Unusable(format!("no random bits for the heartbeat key: {error}")))?;
+        let text: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+        let body = json!({
+            "apiVersion": Kind::Secret.api_version(), "kind": Kind::Secret.name(),
+            "metadata": { "namespace": namespace, "name": SECRET }, "data": { "key": text },
+        });
+        match store.create(Kind::Secret, body).await {
+            Ok(_) | Err(StoreError::AlreadyExists { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Follows the nodes, as places for addresses.
+pub(super) async fn follow_nodes(store: SharedStore, told: tokio::sync::mpsc::Sender<Told>) -> Result<(), StoreError> {
+    let read: watches::Read<Candidate> = |object| {
+        let node = object.parse::<ApiNode>()?;
+        Ok(Some((object.key.name.clone(), candidate(&object.key.name, node))))
+    };
+    watches::follow(store, Kind::Node, told, read, Told::Nodes).await
+}

@@ -1,0 +1,111 @@
+//! What the agent is told, passed on to whom it concerns.
+
+use super::announcer::{Order, Wire};
+use super::dataplane::{Address, Order as PlaneOrder};
+use super::watches::Watched;
+use super::{Agent, Told};
+use crate::clock;
+use crate::core::announce::Timing;
+use crate::core::keeper;
+use crate::core::net::Link;
+use crate::core::node::{self, Input, Set};
+
+impl Agent {
+    /// Begins to end; whether there is something to wait for.
+    pub(super) fn stop(&mut self, release: bool) -> bool {
+        if release {
+            self.node.handle(clock::now(), Input::Leave);
+        }
+        let order = if release { PlaneOrder::Leave } else { PlaneOrder::Restart };
+        let waits = self.node.segments().next().is_some();
+        if let Some(plane) = &self.plane {
+            plane.order(order);
+            return waits;
+        }
+        release
+    }
+
+    pub(super) fn take(&mut self, told: Told) {
+        let now = clock::now();
+        match told {
+            Told::Vips(set) => self.take_vips(set),
+            Told::Views(set) => {
+                match &set {
+                    Set::All(views) => views.iter().for_each(|(segment, view)| self.tell_view(segment, view)),
+                    Set::One(segment, view) => self.tell_view(segment, view),
+                    Set::Gone(_) => {}
+                }
+                self.node.handle(now, Input::Views(set));
+            }
+            Told::Nodes(set) => {
+                match set {
+                    Set::All(nodes) => self.candidates = nodes,
+                    Set::One(name, node) => drop(self.candidates.insert(name, node)),
+                    Set::Gone(name) => drop(self.candidates.remove(&name)),
+                }
+                self.tell_placement();
+            }
+            Told::Node(input) => self.node.handle(now, input),
+            Told::Kernel(input) => {
+                self.announcer.tell_kernel(&input);
+                self.tell_gate(&input);
+                self.node.handle(now, Input::Kernel(input));
+            }
+            Told::Wire(Wire::Probed { uid, answered }) => {
+                self.node.handle(now, Input::Kernel(keeper::Input::Probed { uid, answered }));
+            }
+            Told::Wire(Wire::Claimed { uid, mac }) => self.claimed(&uid, mac),
+            Told::Wire(Wire::Unclaimed { uid }) => self.unclaimed(&uid),
+        }
+    }
+
+    pub(super) fn take_vips(&mut self, set: Set<Watched>) {
+        let known = |watched: &Watched| node::Vip {
+            name: watched.key.to_string(),
+            ip: watched.ip,
+            interface: watched.interface.clone(),
+        };
+        let gated = |watched: &Watched| Address { ip: watched.ip, hard: watched.exclusive };
+        let set = match set {
+            Set::All(all) => {
+                self.tell_plane(|| PlaneOrder::Vips(all.iter().map(|(uid, vip)| (uid.clone(), gated(vip))).collect()));
+                let vips = all.iter().map(|(uid, watched)| (uid.clone(), known(watched))).collect();
+                self.vips = all;
+                Set::All(vips)
+            }
+            Set::One(uid, watched) => {
+                let vip = known(&watched);
+                let timing = Timing { interval: watched.interval, burst: watched.burst };
+                self.announcer.order(Order::Pace { ip: watched.ip, timing });
+                self.tell_plane(|| PlaneOrder::Vip(uid.clone(), gated(&watched)));
+                self.vips.insert(uid.clone(), watched);
+                Set::One(uid, vip)
+            }
+            Set::Gone(uid) => {
+                self.vips.remove(&uid);
+                Set::Gone(uid)
+            }
+        };
+        self.tell_placement();
+        self.node.handle(clock::now(), Input::Vips(set));
+    }
+
+    pub(super) fn tell_plane(&self, order: impl FnOnce() -> PlaneOrder) {
+        if let Some(plane) = &self.plane {
+            plane.order(order());
+        }
+    }
+
+    /// The gate stands on every link that neighbours are resolved on.
+    fn tell_gate(&self, input: &keeper::Input) {
+        let arp = |link: &Link| link.arp && !link.loopback;
+        match input {
+            keeper::Input::Dumped { links, .. } => {
+                links.iter().filter(|link| arp(link)).for_each(|link| self.tell_plane(|| PlaneOrder::Link(link.index)));
+            }
+            keeper::Input::Link(link) if arp(link) => self.tell_plane(|| PlaneOrder::Link(link.index)),
+            keeper::Input::LinkGone(index) => self.tell_plane(|| PlaneOrder::LinkGone(*index)),
+            _ => {}
+        }
+    }
+}

@@ -32,6 +32,10 @@ impl Agent {
     pub(super) fn tell_view(&self, segment: &str, view: &Versioned) {
         if let Some(plane) = &self.plane {
             let (version, view) = (number(view), Arc::new(view.view.clone()));
+            // The uninstall: everything is given up, and this process waits to be ended.
+            if view.withdraw {
+                plane.order(Order::Leave);
+            }
             plane.order(Order::View { segment: segment.to_owned(), version, view, fresh: false });
         }
     }

@@ -21,7 +21,7 @@ mod watches;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ use crate::core::node::{self, Effect, Input, Node, Set, Versioned};
 use crate::core::placement::Candidate;
 use crate::core::plan::Step;
 use crate::core::view::Gate;
-use crate::gate::GateError;
+use crate::gate::{Bpf, GateError};
 use crate::http::Health;
 use crate::metrics::AgentMetrics;
 use crate::netlink::{Netlink, NetlinkError};
@@ -201,13 +201,20 @@ pub async fn run(
     ended
 }
 
-/// Removes every address of this network namespace that carries the agent's mark, whoever left it; returns how many.
+/// Removes every address of this network namespace that carries the agent's mark, whoever left it, then the gate; returns
+/// how many addresses there were.
 ///
 /// # Errors
 /// An agent runs here, or the kernel refused.
-pub async fn cleanup() -> Result<usize, AgentError> {
+pub async fn cleanup(bpffs: &Path) -> Result<usize, AgentError> {
     let _lock = Lock::take()?;
-    Ok(kernel::remove_all(&Netlink::new()?).await?)
+    let removed = kernel::remove_all(&Netlink::new()?).await?;
+    match Bpf::open(bpffs) {
+        Ok(gate) => gate.dismantle()?,
+        Err(error) if error.is_unavailable() => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(removed)
 }
 
 /// The loop's state.
@@ -254,7 +261,7 @@ impl Agent {
                     give_up = Some(tokio::time::Instant::now() + RELEASE_TIME);
                 }
                 Some(news) = news.recv() => {
-                    let exit = matches!(news, News::Exit { .. }) && !config.release_on_exit;
+                    let exit = matches!(news, News::Exit { .. }) && give_up.is_some() && !config.release_on_exit;
                     self.news(news);
                     if exit {
                         return Ok(());

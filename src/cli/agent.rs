@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tracing::info;
 
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     listen: SocketAddr,
     #[command(flatten)]
     logs: LogArgs,
-    /// Remove every address that an agent left in this network namespace, and end
+    /// Remove every address and the gate that an agent left in this network namespace, and end
     #[arg(long)]
     cleanup: bool,
     #[command(flatten)]
@@ -132,10 +132,10 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
-        let config = self.node.config(!self.store.is_kubernetes()?)?;
         if self.cleanup {
-            return cleanup();
+            return cleanup(&self.node.bpffs);
         }
+        let config = self.node.config(!self.store.is_kubernetes()?)?;
         if self.store.is_kubernetes()? && !self.node.node_label.is_empty() {
             return Err(Failure::usage("--node-label is for --store dir:PATH; label the Node of the cluster instead"));
         }
@@ -152,10 +152,10 @@ impl Args {
     }
 }
 
-fn cleanup() -> anyhow::Result<Exit> {
+fn cleanup(bpffs: &Path) -> anyhow::Result<Exit> {
     use std::io::Write;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let removed = runtime.block_on(agent::cleanup())?;
+    let removed = runtime.block_on(agent::cleanup(bpffs))?;
     let mut output = super::output();
     writeln!(output, "removed {removed} address{}", if removed == 1 { "" } else { "es" })?;
     output.flush()?;

@@ -381,7 +381,9 @@ pub async fn events_are_kept_and_counted(store: SharedStore, ns: String) {
     store.record(event("Held", EventType::Normal)).await.unwrap();
     store.record(event("Conflict", EventType::Warning)).await.unwrap();
     store.record(event("Conflict", EventType::Warning)).await.unwrap();
-    let events = store.events(&object).await.unwrap();
+    let mut events = store.events(&object).await.unwrap();
+    // Kubernetes keeps their times to the second, so these have no order.
+    events.sort_by(|a, b| b.reason.cmp(&a.reason));
     let told: Vec<_> = events.iter().map(|e| (e.reason.as_str(), e.event_type, e.count)).collect();
     assert_eq!(told, [("Held", EventType::Normal, 1), ("Conflict", EventType::Warning, 2)]);
     assert_eq!(events[1].message, "Conflict on node a");

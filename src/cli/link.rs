@@ -26,12 +26,20 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// All interfaces with their flags, Ethernet addresses and MTU.
+    ///
+    /// Example: vipkeeper link list --json
     List,
     /// One interface.
+    ///
+    /// Example: vipkeeper link show eth0
     Show(Name),
     /// Set an interface up; prints its flags before and after.
+    ///
+    /// Example: vipkeeper link up eth0
     Up(Name),
     /// Set an interface down; prints its flags before and after. Its IPv6 addresses go with that.
+    ///
+    /// Example: vipkeeper link down eth0
     Down(Name),
 }
 

@@ -24,8 +24,8 @@ Examples:
 Exit codes: 0 done, 2 wrong use or a bad item, 3 the outside failed.")]
 pub(super) struct Args {
     /// The prefix; '-' or nothing: lines of standard input.
-    #[arg(value_name = "PREFIX", default_value = "-", hide_default_value = true)]
-    item: String,
+    #[arg(value_name = "PREFIX")]
+    item: Option<String>,
     #[command(flatten)]
     slice: Slice,
     /// The addresses of network and broadcast too.
@@ -43,7 +43,7 @@ struct Line {
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let mut out = self.format.printer();
-        let tally = Source::new(vec![self.item])?.each(|item| {
+        let tally = Source::new(self.item.into_iter().collect())?.each(|item| {
             let prefix = parse_prefix(item)?;
             let mut addresses = if self.all { prefix::all(prefix) } else { prefix::usable(prefix) };
             let total = addresses.remaining();

@@ -71,6 +71,24 @@ impl Tally {
     pub(super) fn and(self, other: Self) -> Self {
         Self { bad: self.bad + other.bad }
     }
+
+    /// Counts and reports a bad item; `place` says where it stood.
+    fn settle(
+        &mut self,
+        result: Result<(), Trouble>,
+        progress: &Progress,
+        place: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(Trouble::Job(error)) => Err(error),
+            Err(Trouble::Item(message)) => {
+                self.bad += 1;
+                progress.report(&format!("vipkeeper: {}{message}", place()));
+                Ok(())
+            }
+        }
+    }
 }
 
 impl Source {
@@ -106,25 +124,6 @@ impl Source {
                     tally.settle(work(&item), &progress, String::new)?;
                 }
                 Ok(tally)
-            }
-        }
-    }
-}
-
-impl Tally {
-    fn settle(
-        &mut self,
-        result: Result<(), Trouble>,
-        progress: &Progress,
-        place: impl FnOnce() -> String,
-    ) -> anyhow::Result<()> {
-        match result {
-            Ok(()) => Ok(()),
-            Err(Trouble::Job(error)) => Err(error),
-            Err(Trouble::Item(message)) => {
-                self.bad += 1;
-                progress.report(&format!("vipkeeper: {}{message}", place()));
-                Ok(())
             }
         }
     }

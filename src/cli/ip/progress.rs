@@ -1,4 +1,4 @@
-//! A bar on standard error, when that is a terminal and the job takes longer than a moment.
+//! A bar on standard error, when that is a terminal, the results go elsewhere, and the job takes longer than a moment.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -24,7 +24,9 @@ pub(super) struct Progress {
 impl Progress {
     /// A job of `total` bytes or items; nothing is drawn yet.
     pub(super) fn new(total: Option<u64>) -> Self {
-        let begin = std::io::stderr().is_terminal().then(Instant::now);
+        // Results that run over the same terminal show the progress themselves.
+        let seen = std::io::stderr().is_terminal() && !std::io::stdout().is_terminal();
+        let begin = seen.then(Instant::now);
         Self { bar: ProgressBar::hidden(), total, done: 0, steps: 0, begin }
     }
 

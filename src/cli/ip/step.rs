@@ -20,8 +20,8 @@ Examples:
 Exit codes: 0 done, 2 wrong use, a bad item or no such address, 3 the outside failed.")]
 pub(super) struct Next {
     /// The address; '-' or nothing: lines of standard input.
-    #[arg(value_name = "ADDR", default_value = "-", hide_default_value = true)]
-    item: String,
+    #[arg(value_name = "ADDR")]
+    item: Option<String>,
     /// How many further.
     #[arg(value_name = "N", default_value = "1")]
     count: u128,
@@ -39,8 +39,8 @@ Examples:
 Exit codes: 0 done, 2 wrong use, a bad item or no such address, 3 the outside failed.")]
 pub(super) struct Prev {
     /// The address; '-' or nothing: lines of standard input.
-    #[arg(value_name = "ADDR", default_value = "-", hide_default_value = true)]
-    item: String,
+    #[arg(value_name = "ADDR")]
+    item: Option<String>,
     /// How many back.
     #[arg(value_name = "N", default_value = "1")]
     count: u128,
@@ -89,13 +89,13 @@ impl Prev {
 impl Add {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let offset = self.offset.parse().map_err(|error| Failure::usage(format!("N: {error}")))?;
-        step(self.item, offset, self.format)
+        step(Some(self.item), offset, self.format)
     }
 }
 
-fn step(item: String, offset: Offset, format: Format) -> anyhow::Result<Exit> {
+fn step(item: Option<String>, offset: Offset, format: Format) -> anyhow::Result<Exit> {
     let mut out = format.printer();
-    let tally = Source::new(vec![item])?.each(|item| {
+    let tally = Source::new(item.into_iter().collect())?.each(|item| {
         let address = parse_address(item)?;
         let result = number::add(address, offset)?;
         Ok(out.line(result, &Sum { address, offset, result })?)

@@ -31,6 +31,8 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Show all nodes
+    ///
+    /// Example: vipkeeper node list -o wide --store dir:/etc/vipkeeper
     List {
         /// Show labels too
         #[arg(short, long, value_parser = ["wide"])]
@@ -39,6 +41,8 @@ enum Verb {
         store: StoreArgs,
     },
     /// Mark nodes so that they get no further address, and those they have move away
+    ///
+    /// Example: vipkeeper node cordon node-a node-b
     Cordon {
         /// The nodes
         #[arg(value_name = "NAME", required = true)]
@@ -47,6 +51,8 @@ enum Verb {
         store: StoreArgs,
     },
     /// Take the mark of cordon off
+    ///
+    /// Example: vipkeeper node uncordon node-a
     Uncordon {
         /// The nodes
         #[arg(value_name = "NAME", required = true)]
@@ -55,6 +61,8 @@ enum Verb {
         store: StoreArgs,
     },
     /// Put taints on a node, or take them off
+    ///
+    /// Example: vipkeeper node taint node-a maintenance=disk:NoExecute
     Taint {
         /// The node
         #[arg(value_name = "NAME")]

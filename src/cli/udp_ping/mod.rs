@@ -12,6 +12,8 @@ use super::Exit;
 ///
 /// Both ends speak STAMP (RFC 8762), so that routers' reflectors and senders fit too, and the nine-octet probe of the
 /// original UDP ping program.
+///
+/// Example: vipkeeper udp-ping client 198.51.100.20
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -25,8 +25,12 @@
 //! | 224.0.0.1 | false | false, true | false | false | no (local multicast) |
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 
+use ipnetwork::IpNetwork;
 use serde::Serialize;
+
+use super::table::Table;
 
 /// A block of addresses with one purpose. The four questions are the registry's columns; `None` is its "N/A".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -84,7 +88,7 @@ const fn scope_of(network: IpAddr, length: u8, name: &'static str, rfc: &'static
     Scope { network, length, name, rfc, source, destination, forwardable, global }
 }
 
-/// Every block of IPv4, longest prefixes first, so that the first that contains an address is its scope.
+/// Every block of IPv4, the longest first; the last one is the whole family.
 pub static IPV4: &[Scope] = &[
     v4([0, 0, 0, 0], 32, "This host on this network", "RFC 1122", SOURCE_ONLY),
     v4([192, 0, 0, 8], 32, "IPv4 dummy address", "RFC 7600", SOURCE_ONLY),
@@ -118,7 +122,7 @@ pub static IPV4: &[Scope] = &[
     v4([0, 0, 0, 0], 0, "Global Unicast", "RFC 791", GLOBAL),
 ];
 
-/// Every block of IPv6, longest prefixes first, so that the first that contains an address is its scope.
+/// Every block of IPv6, the longest first; the last one is the whole family.
 pub static IPV6: &[Scope] = &[
     v6([0, 0, 0, 0], 128, "Unspecified Address", "RFC 4291", SOURCE_ONLY),
     host6([0, 0, 0, 0, 0, 0, 0, 1], 128, "Loopback Address", "RFC 4291", NOWHERE),
@@ -153,27 +157,17 @@ pub static IPV6: &[Scope] = &[
     v6([0, 0, 0, 0], 0, "Reserved by IETF", "RFC 4291", NOWHERE),
 ];
 
+/// Both lists, ready to be searched.
+static BLOCKS: LazyLock<Table<&'static Scope>> = LazyLock::new(|| {
+    let blocks = IPV4.iter().chain(IPV6);
+    let prefixes = blocks.filter_map(|block| Some((IpNetwork::new(block.network, block.length).ok()?, block)));
+    Table::new(prefixes).expect("some sixty blocks are not too many for a table")
+});
+
 /// The scope of an address: the smallest block of the registries that contains it.
 #[must_use]
 pub fn scope(address: IpAddr) -> &'static Scope {
-    // The last block of each table is the whole family, so the fallback is never taken.
-    match address {
-        IpAddr::V4(_) => IPV4.iter().find(|block| block.contains(address)).unwrap_or(&IPV4[IPV4.len() - 1]),
-        IpAddr::V6(_) => IPV6.iter().find(|block| block.contains(address)).unwrap_or(&IPV6[IPV6.len() - 1]),
-    }
-}
-
-impl Scope {
-    /// Whether the block contains the address.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let shared = match (self.network, address) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
-        };
-        shared >= u32::from(self.length)
-    }
+    BLOCKS.longest(address).expect("each list ends with the whole family").value
 }
 
 /// Whether the address is private in the sense of Go's `IsPrivate`: RFC 1918 or RFC 4193 (`fc00::/7`).

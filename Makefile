@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # What is built lives in the user's cache, so that a fresh clone finds it; cargo keys it by version itself.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vipkeeper/target
 
-.PHONY: help check test bench demo crds manifests fmt tools fuzz
+.PHONY: help check test bench demo crds manifests fmt tools fuzz dist image
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -24,8 +24,7 @@ demo: tools ## a VirtualIP at work, in network namespaces on this machine (as ro
 	cargo build --bin vipkeeper
 	tests/demo/run $(CARGO_TARGET_DIR)/debug/vipkeeper
 
-test: tools check ## all tests (as root: they make network namespaces)
-	cargo build --release
+test: tools check dist ## all tests (as root: they make network namespaces)
 	cargo test
 
 crds: ## write the CRDs of the code into the chart
@@ -42,3 +41,10 @@ bench: ## figures of every area beside their baselines (benches/results); BENCH=
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (20), with the nightly compiler; FUZZ=ip for one target
 	.ci/fuzz $(or $(FUZZ_SECONDS),20) $(FUZZ)
+
+# The flag is for the last link alone: for procedural macros, which are shared libraries, it would be wrong.
+dist: ## the static binary that is shipped
+	cargo rustc --release --bin vipkeeper -- -C target-feature=+crt-static
+
+image: dist ## the image, as an OCI archive, from the binary of `make dist`; needs buildah and no registry
+	.ci/image $(CARGO_TARGET_DIR)/vipkeeper-image.tar

@@ -181,6 +181,14 @@ pub(super) async fn keys(store: &SharedStore, namespace: &str, make: bool) -> Re
     }
 }
 
+/// Makes the key of heartbeats where there is none.
+///
+/// # Errors
+/// The store does not answer, or refuses.
+pub async fn make_key(store: &SharedStore, namespace: &str) -> Result<(), StoreError> {
+    keys(store, namespace, true).await.map(|_| ())
+}
+
 /// Follows the nodes, as places for addresses.
 pub(super) async fn follow_nodes(store: SharedStore, told: tokio::sync::mpsc::Sender<Told>) -> Result<(), StoreError> {
     let read: watches::Read<Candidate> = |object| {

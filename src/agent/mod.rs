@@ -48,6 +48,7 @@ use crate::metrics::AgentMetrics;
 use crate::netlink::{Netlink, NetlinkError};
 use crate::store::{SharedStore, StoreError};
 
+pub use self::guard::make_key;
 pub use self::lock::Lock;
 pub use self::registry::register;
 

@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 
+use tracing::warn;
+
 use super::Exit;
 use super::role::{self, LogArgs, Role};
 use super::store_args::StoreArgs;
+use crate::agent;
 use crate::controller::{self, Candidacy};
 use crate::metrics::ControllerMetrics;
 
@@ -40,6 +43,13 @@ impl Args {
             let store = self.store.open_counted(&role.metrics).await?;
             let (metrics, health, stop) =
                 (ControllerMetrics::new(&role.metrics), role.health.clone(), role.stop.clone());
+            // The agents wait for the key; whatever else the controller does needs none.
+            let (keys, namespace) = (store.clone(), candidacy.namespace.clone());
+            tokio::spawn(async move {
+                if let Err(error) = agent::make_key(&keys, &namespace).await {
+                    warn!(%error, "the heartbeat key was not made: agents with a gate wait for it");
+                }
+            });
             role.run(None, async { Ok(controller::run(candidacy, store, metrics, health, stop).await?) }).await
         })?;
         Ok(Exit::Done)

@@ -9,13 +9,13 @@ use tracing::{debug, info, warn};
 
 use super::dataplane::{DataPlane, News, Order};
 use super::watches::{self, Watched};
-use super::{Agent, Told};
+use super::{Agent, Told, views};
 use crate::api::kind::Kind;
 use crate::clock;
 use crate::core::failover::{Event, Outcome, Placement, Purpose};
 use crate::core::node::{Input, Versioned};
 use crate::core::placement::{self, Candidate, Rejection};
-use crate::core::view::{Patch, ROOT};
+use crate::core::view::Patch;
 use crate::store::{Key, SharedStore, StoreError};
 use crate::wire::heartbeat::{Key as HeartbeatKey, Keys};
 
@@ -77,8 +77,11 @@ impl Agent {
         }
     }
 
-    /// Tells the machines of all VIPs and nodes, as what successors are chosen by.
-    pub(super) fn tell_placement(&self) {
+    /// Tells the machines of all VIPs and nodes, as what successors are chosen by, if that has changed.
+    pub(super) fn tell_placement(&mut self) {
+        if !std::mem::take(&mut self.placement_changed) {
+            return;
+        }
         let Some(plane) = &self.plane else { return };
         let vips = self.vips.iter().map(|(uid, vip)| (uid.clone(), asker(uid, vip))).collect();
         let fast = self.vips.iter().filter(|(_, vip)| vip.fast).map(|(uid, _)| uid.clone()).collect();
@@ -112,20 +115,14 @@ pub(super) fn candidate(name: &str, node: ApiNode) -> Candidate {
 
 async fn write(store: SharedStore, plane: DataPlane, segment: String, ticket: u64, purpose: Purpose, patch: Patch) {
     info!(segment, ?purpose, "writing the view");
-    let outcome = match serde_json::from_value(patch.to_value(ROOT)) {
-        Ok(operations) => match store.patch(Kind::FailoverView, &Key::cluster(&segment), &operations).await {
-            Ok(object) => match watches::versioned(&object) {
-                Ok(view) => Outcome::Applied { version: number(&view), view: Arc::new(view.view) },
-                Err(error) => unknown(&segment, &error),
-            },
-            Err(StoreError::Unavailable(why)) => unknown(&segment, &StoreError::Unavailable(why)),
-            Err(error) => {
-                debug!(segment, ?purpose, %error, "not written");
-                Outcome::Refused
-            }
+    let outcome = match views::apply(&store, &segment, &patch).await {
+        Ok(object) => match watches::versioned(&object) {
+            Ok(view) => Outcome::Applied { version: number(&view), view: Arc::new(view.view) },
+            Err(error) => unknown(&segment, &error),
         },
+        Err(error @ StoreError::Unavailable(_)) => unknown(&segment, &error),
         Err(error) => {
-            warn!(segment, %error, "a patch that cannot be written");
+            debug!(segment, ?purpose, %error, "not written");
             Outcome::Refused
         }
     };

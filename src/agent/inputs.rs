@@ -43,7 +43,7 @@ impl Agent {
                     Set::One(name, node) => drop(self.candidates.insert(name, node)),
                     Set::Gone(name) => drop(self.candidates.remove(&name)),
                 }
-                self.tell_placement();
+                self.placement_changed = true;
             }
             Told::Node(input) => self.node.handle(now, input),
             Told::Kernel(input) => {
@@ -86,7 +86,7 @@ impl Agent {
                 Set::Gone(uid)
             }
         };
-        self.tell_placement();
+        self.placement_changed = true;
         self.node.handle(clock::now(), Input::Vips(set));
     }
 

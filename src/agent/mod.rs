@@ -179,6 +179,7 @@ pub async fn run(
         node: Node::new(named),
         vips: BTreeMap::new(),
         candidates: BTreeMap::new(),
+        placement_changed: false,
         conflicts: BTreeMap::new(),
         store,
         told,
@@ -224,6 +225,8 @@ struct Agent {
     node: Node,
     vips: BTreeMap<String, Watched>,
     candidates: BTreeMap<String, Candidate>,
+    /// What successors are chosen by is not as the data plane knows it.
+    placement_changed: bool,
     /// Who else claims an address of ours, by uid.
     conflicts: BTreeMap<String, reports::Claim>,
     store: SharedStore,
@@ -290,6 +293,8 @@ impl Agent {
             while let Some(effect) = self.node.poll_effect() {
                 self.execute(effect);
             }
+            // Once for all that came together: it is a copy of everything.
+            self.tell_placement();
             health.set_ready(self.node.is_informed());
             if self.node.is_gone() {
                 return Ok(());
@@ -308,7 +313,7 @@ impl Agent {
             }
             Effect::Join { segment, me } => {
                 self.tell_plane(|| PlaneOrder::Join { segment: segment.clone(), me });
-                self.tell_placement();
+                self.placement_changed = true;
             }
             Effect::Forget(ip) => self.tell_plane(|| PlaneOrder::Forget(ip)),
             Effect::Kernel(keeper::Effect::Apply(steps)) => {

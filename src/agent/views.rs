@@ -25,16 +25,20 @@ pub(super) async fn create(store: SharedStore, segment: String, told: Sender<Tol
 
 /// Patches the view of a segment.
 pub(super) async fn patch(store: SharedStore, segment: String, purpose: Purpose, patch: Patch, told: Sender<Told>) {
-    let operations = serde_json::from_value(patch.to_value(ROOT));
-    let result = match operations {
-        Ok(operations) => store.patch(Kind::FailoverView, &Key::cluster(&segment), &operations).await,
+    let result = apply(&store, &segment, &patch).await;
+    finish(&store, &segment, purpose.as_str(), result, &told).await;
+}
+
+/// Sends a patch of the view of a segment.
+pub(super) async fn apply(store: &SharedStore, segment: &str, patch: &Patch) -> Result<Object, StoreError> {
+    match serde_json::from_value(patch.to_value(ROOT)) {
+        Ok(operations) => store.patch(Kind::FailoverView, &Key::cluster(segment), &operations).await,
         Err(error) => Err(StoreError::Invalid {
             kind: Kind::FailoverView.name(),
-            key: segment.clone(),
+            key: segment.to_owned(),
             reason: error.to_string(),
         }),
-    };
-    finish(&store, &segment, purpose.as_str(), result, &told).await;
+    }
 }
 
 async fn finish(

@@ -96,7 +96,6 @@ impl NodeArgs {
     /// # Errors
     /// The host name is no text.
     pub(crate) fn config(&self, makes_key: bool) -> anyhow::Result<Config> {
-        let namespace = self.namespace.clone().or_else(|| std::env::var("POD_NAMESPACE").ok());
         Ok(Config {
             gate: match self.gate {
                 GateArg::Auto => GateChoice::Auto,
@@ -109,7 +108,7 @@ impl NodeArgs {
                 Profile::Virtual => Timing::virtual_machines(),
                 Profile::FastLan => Timing::fast_lan(),
             },
-            namespace: namespace.filter(|name| !name.is_empty()).unwrap_or_else(|| "vipkeeper".to_owned()),
+            namespace: role::namespace(self.namespace.clone().filter(|name| !name.is_empty())),
             makes_key,
             node: role::node_name(self.node.clone())?,
             segments: self.segment.iter().map(|(name, interface)| (interface.clone(), name.clone())).collect(),

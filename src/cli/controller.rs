@@ -61,7 +61,6 @@ impl Args {
             Some(identity) => identity,
             None => format!("{}_{}", role::node_name(None)?, std::process::id()),
         };
-        let namespace = self.lease_namespace.clone().or_else(|| from_env("POD_NAMESPACE"));
-        Ok(Candidacy::new(identity, namespace.unwrap_or_else(|| controller::NAMESPACE.to_owned())))
+        Ok(Candidacy::new(identity, role::namespace(self.lease_namespace.clone())))
     }
 }

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::controller;
 use crate::http::{Handler, Health, Server};
 use crate::logging::{self, LogFormat};
 use crate::metrics::Metrics;
@@ -89,6 +90,12 @@ pub(crate) fn start<T, F: Future<Output = anyhow::Result<T>>>(
         }
         role(Role { metrics: Metrics::new(), health: Arc::new(Health::default()), stop, listener }).await
     })
+}
+
+/// The namespace of what controller and agents share: given, else `POD_NAMESPACE` (the downward API), else the usual one.
+pub(crate) fn namespace(given: Option<String>) -> String {
+    let from_env = || std::env::var("POD_NAMESPACE").ok().filter(|name| !name.is_empty());
+    given.or_else(from_env).unwrap_or_else(|| controller::NAMESPACE.to_owned())
 }
 
 /// The name of this node: `--node`, else `NODE_NAME` (the downward API), else the host name.

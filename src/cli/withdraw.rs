@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
+use super::role;
 use super::store_args::StoreArgs;
 use super::{Exit, output};
 use crate::api::duration::Duration;
-use crate::controller::{self, withdraw};
+use crate::controller::withdraw;
 
 /// Have every node give up its addresses, before vipkeeper is uninstalled.
 ///
@@ -40,9 +41,7 @@ impl Args {
         let store = self.store.open().await?;
         let mut out = output();
         let exit = if self.purge {
-            let from_env = || std::env::var("POD_NAMESPACE").ok().filter(|name| !name.is_empty());
-            let namespace = self.lease_namespace.or_else(from_env);
-            let namespace = namespace.unwrap_or_else(|| controller::NAMESPACE.to_owned());
+            let namespace = role::namespace(self.lease_namespace);
             writeln!(out, "{} objects deleted", withdraw::purge(&store, &namespace).await?)?;
             Exit::Done
         } else {

@@ -8,9 +8,9 @@ use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::clock::Clock;
 use super::watches;
 use crate::api::kind::Kind;
+use crate::clock;
 use crate::core::controller::Input;
 use crate::core::lease::{self, Effect, Election, Record};
 use crate::store::{Key, Object, SharedStore, StoreError};
@@ -40,27 +40,21 @@ pub const NAMESPACE: &str = "vipkeeper";
 pub const LEASE: &str = "vipkeeper-controller";
 
 /// Stands for election until `stop`, and says whenever leadership comes or goes; it comes with what the store has now.
-pub(super) async fn stand(
-    candidacy: Candidacy,
-    store: SharedStore,
-    clock: Clock,
-    told: Sender<Vec<Input>>,
-    stop: CancellationToken,
-) {
+pub(super) async fn stand(candidacy: Candidacy, store: SharedStore, told: Sender<Vec<Input>>, stop: CancellationToken) {
     let mut election = Election::new(&candidacy.identity, candidacy.timing);
     let mut led = false;
     let mut acquired = None;
     let mut stopping = false;
     loop {
-        let now = clock.now();
+        let now = clock::now();
         election.handle_timeout(now);
         let mut asked = false;
         if let Some(effect) = election.poll_effect(now) {
             asked = true;
             let input = ask(&candidacy, &store, effect, &mut acquired).await;
-            election.handle(clock.now(), input);
+            election.handle(clock::now(), input);
         }
-        let leads = election.leads(clock.now());
+        let leads = election.leads(clock::now());
         if leads != led && (!leads || tell_all(&store, &told).await) {
             led = leads;
             info!(identity = candidacy.identity, "{}", if leads { "leads" } else { "leads no more" });
@@ -71,13 +65,14 @@ pub(super) async fn stand(
         if stopping {
             return;
         }
-        let due = election.poll_timeout(clock.now());
-        let wait = if asked { Duration::ZERO } else { due.map_or(candidacy.timing.renew, |due| clock.until(due)) };
+        let due = election.poll_timeout(clock::now());
+        let wait =
+            if asked { Duration::ZERO } else { due.map_or(candidacy.timing.renew, |due| due.since(clock::now())) };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => {
                 stopping = true;
-                election.handle(clock.now(), lease::Input::Stop);
+                election.handle(clock::now(), lease::Input::Stop);
             }
         }
     }

@@ -3,7 +3,6 @@
 //! A thin loop round [`Controller`]: what the store says goes in, what it asks for is written, and what becomes of the
 //! writes goes in again. Of several controllers on one store one leads; the others watch.
 
-mod clock;
 mod leader;
 mod objects;
 mod services;
@@ -19,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::clock::Clock;
+use crate::clock;
 use crate::core::controller::{Controller, Effect, Id, Input, Notice, Outcome, Severity};
 use crate::http::Health;
 use crate::metrics::ControllerMetrics;
@@ -58,7 +57,6 @@ pub async fn run(
     health: Arc<Health>,
     stop: CancellationToken,
 ) -> Result<(), ControllerError> {
-    let clock = Clock;
     let (told, inputs) = mpsc::channel(QUEUE);
     let (events, waiting) = mpsc::channel(EVENTS);
     let mut parts = JoinSet::new();
@@ -67,18 +65,10 @@ pub async fn run(
     }
     // The lease is given back when nothing is being written any more.
     let resign = CancellationToken::new();
-    let leader = tokio::spawn(leader::stand(candidacy, store.clone(), clock, told, resign.clone()));
+    let leader = tokio::spawn(leader::stand(candidacy, store.clone(), told, resign.clone()));
     let teller = tokio::spawn(tell(store.clone(), waiting, metrics.clone()));
-    let mut role = Role {
-        machine: Controller::new(),
-        clock,
-        store,
-        metrics,
-        health,
-        events,
-        writes: JoinSet::new(),
-        failing: false,
-    };
+    let mut role =
+        Role { machine: Controller::new(), store, metrics, health, events, writes: JoinSet::new(), failing: false };
     let ended = role.serve(inputs, &mut parts, &stop).await;
     role.health.set_ready(false);
     let Role { mut writes, events, .. } = role;
@@ -96,7 +86,6 @@ pub async fn run(
 
 struct Role {
     machine: Controller,
-    clock: Clock,
     store: SharedStore,
     metrics: ControllerMetrics,
     health: Arc<Health>,
@@ -113,7 +102,7 @@ impl Role {
         stop: &CancellationToken,
     ) -> Result<(), ControllerError> {
         loop {
-            let wait = self.machine.poll_timeout().map(|due| self.clock.until(due));
+            let wait = self.machine.poll_timeout().map(|due| due.since(clock::now()));
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 Some(batch) = inputs.recv() => {
@@ -137,7 +126,7 @@ impl Role {
     }
 
     fn take(&mut self, inputs: Vec<Input>) {
-        let now = self.clock.now();
+        let now = clock::now();
         for input in inputs {
             if let Input::Leading(leading) = &input {
                 self.metrics.leading(*leading);
@@ -155,14 +144,14 @@ impl Role {
             None if std::mem::take(&mut self.failing) => info!("the store takes writes again"),
             None => {}
         }
-        self.machine.handle(self.clock.now(), Input::Wrote { id, outcome });
+        self.machine.handle(clock::now(), Input::Wrote { id, outcome });
     }
 
     fn act(&mut self) {
-        let now = self.clock.now();
+        let now = clock::now();
         if self.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.machine.handle_timeout(now);
-            let took = self.clock.now().since(now);
+            let took = clock::now().since(now);
             self.machine.took(took);
             self.metrics.look(self.machine.figures(), took);
         }

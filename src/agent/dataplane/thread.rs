@@ -165,10 +165,12 @@ impl Thread {
     /// What the gate lets pass in a segment, by uid; what belongs to no VIP is shut.
     fn adopted(&mut self, number: u16) -> BTreeMap<String, VipState> {
         let entries = self.gate.entries().unwrap_or_default();
+        // Of two with one address the first by uid counts.
+        let uids: BTreeMap<IpAddr, &String> = self.vips.iter().rev().map(|(uid, vip)| (vip.ip, uid)).collect();
         let mut passing = BTreeMap::new();
+        let mut strays = Vec::new();
         for (ip, entry) in entries.into_iter().filter(|(_, entry)| entry.segment == number) {
-            let uid = self.vips.iter().find(|(_, vip)| vip.ip == ip).map(|(uid, _)| uid.clone());
-            match (uid, entry.state) {
+            match (uids.get(&ip).copied().cloned(), entry.state) {
                 (_, State::Shut) => {}
                 (Some(uid), State::Accept) => {
                     passing.insert(uid, VipState::Accept);
@@ -177,9 +179,12 @@ impl Thread {
                     passing.insert(uid, VipState::Claim);
                 }
                 (None, State::Accept | State::Claim) => {
-                    self.set(ip, Entry { state: State::Shut, ..entry });
+                    strays.push((ip, Entry { state: State::Shut, ..entry }));
                 }
             }
+        }
+        for (ip, shut) in strays {
+            self.set(ip, shut);
         }
         passing
     }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node as ApiNode;
 use serde_json::json;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{debug, info, warn};
 
 use super::dataplane::{DataPlane, News, Order};
 use super::watches::{self, Watched};
 use super::{Agent, Told, views};
+use crate::api::HEARTBEAT_SECRET;
 use crate::api::kind::Kind;
 use crate::clock;
 use crate::core::failover::{Event, Outcome, Placement, Purpose};
@@ -19,9 +21,6 @@ use crate::core::view::Patch;
 use crate::store::{Key, SharedStore, StoreError};
 use crate::wire::heartbeat::{Key as HeartbeatKey, Keys};
 
-/// The Secret that holds the key of heartbeats.
-const SECRET: &str = "vipkeeper-heartbeat";
-
 /// A view's version as machines compare them; 0 for a store whose versions are no numbers.
 fn number(view: &Versioned) -> u64 {
     view.version.parse().unwrap_or_default()
@@ -29,7 +28,8 @@ fn number(view: &Versioned) -> u64 {
 
 impl Agent {
     /// Passes on a version of a view that the watch told.
-    pub(super) fn tell_view(&self, segment: &str, view: &Versioned) {
+    pub(super) fn tell_view(&mut self, segment: &str, view: &Versioned) {
+        self.withdrawn = view.view.withdraw;
         if let Some(plane) = &self.plane {
             let (version, view) = (number(view), Arc::new(view.view.clone()));
             // The uninstall: everything is given up, and this process waits to be ended.
@@ -63,6 +63,19 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// Takes the gate away: nothing that it gates stands any more, and nobody comes after this process.
+    pub(super) async fn dismantle(&self, news: &mut UnboundedReceiver<News>) {
+        let Some(plane) = &self.plane else { return };
+        plane.order(Order::Dismantle);
+        // The thread ends with it.
+        while let Some(last) = news.recv().await {
+            if let News::Failed(what) = last {
+                warn!("{what}");
+            }
+        }
+        info!("the gate is gone");
     }
 
     fn failover_event(&mut self, segment: &str, event: &Event) {
@@ -154,7 +167,7 @@ async fn read(store: SharedStore, plane: DataPlane, segment: String) {
 /// # Errors
 /// The store does not answer, or there is no key.
 pub(super) async fn keys(store: &SharedStore, namespace: &str, make: bool) -> Result<Option<Keys>, StoreError> {
-    let key = Key::namespaced(namespace, SECRET);
+    let key = Key::namespaced(namespace, HEARTBEAT_SECRET);
     loop {
         if let Some(secret) = store.get(Kind::Secret, &key).await? {
             let text = secret.body["data"]["key"].as_str().unwrap_or_default();
@@ -169,7 +182,7 @@ pub(super) async fn keys(store: &SharedStore, namespace: &str, make: bool) -> Re
         let text: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
         let body = json!({
             "apiVersion": Kind::Secret.api_version(), "kind": Kind::Secret.name(),
-            "metadata": { "namespace": namespace, "name": SECRET }, "data": { "key": text },
+            "metadata": { "namespace": namespace, "name": HEARTBEAT_SECRET }, "data": { "key": text },
         });
         match store.create(Kind::Secret, body).await {
             Ok(_) | Err(StoreError::AlreadyExists { .. }) => {}

@@ -87,6 +87,14 @@ fn spec(step: &Step, held_ipv6: usize) -> AddressSpec {
     }
 }
 
+/// Whether any address carries the agent's mark.
+///
+/// # Errors
+/// The kernel's.
+pub(super) async fn has_ours(netlink: &Netlink) -> Result<bool, NetlinkError> {
+    Ok(netlink.addresses().await?.iter().any(|address| address.is_ours()))
+}
+
 /// Removes every address that carries the agent's mark; returns how many there were.
 ///
 /// # Errors

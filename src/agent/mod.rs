@@ -181,6 +181,7 @@ pub async fn run(
         candidates: BTreeMap::new(),
         placement_changed: false,
         conflicts: BTreeMap::new(),
+        withdrawn: false,
         store,
         told,
         steps,
@@ -194,6 +195,9 @@ pub async fn run(
     if ended.is_ok() && config.release_on_exit {
         let removed = kernel::remove_all(&netlink).await?;
         info!(removed, "released all addresses");
+    }
+    if ended.is_ok() && (config.release_on_exit || agent.withdrawn) && !kernel::has_ours(&netlink).await? {
+        agent.dismantle(&mut news).await;
     }
     let Agent { reports, .. } = agent;
     drop(reports);
@@ -229,6 +233,8 @@ struct Agent {
     placement_changed: bool,
     /// Who else claims an address of ours, by uid.
     conflicts: BTreeMap<String, reports::Claim>,
+    /// The installation is being removed.
+    withdrawn: bool,
     store: SharedStore,
     told: Sender<Told>,
     steps: UnboundedSender<Vec<Step>>,

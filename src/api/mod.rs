@@ -16,6 +16,9 @@ pub mod selector;
 pub mod udp_probe;
 pub mod virtual_ip;
 
+/// The Secret that holds the key of heartbeats; the controller makes it, the agents read it.
+pub const HEARTBEAT_SECRET: &str = "vipkeeper-heartbeat";
+
 pub use address_pool::{AddressPool, AddressPoolSpec, AddressPoolStatus};
 pub use duration::Duration;
 pub use failover_view::{FailoverView, FailoverViewSpec};

@@ -20,11 +20,11 @@ pub(crate) struct Args {
     /// How long to wait
     #[arg(long, default_value = "60s", env = "VIPKEEPER_TIMEOUT", value_name = "TIME")]
     timeout: Duration,
-    /// Delete what agents and controller made for themselves: the views of segments, and the controller's lease. A new
+    /// Delete what agents and controller made for themselves: the views of segments, the lease and the heartbeat key. A new
     /// installation starts from nothing then
     #[arg(long)]
     purge: bool,
-    /// Namespace of the lease [default: $POD_NAMESPACE, else vipkeeper]
+    /// Namespace of the lease and of the key [default: $POD_NAMESPACE, else vipkeeper]
     #[arg(long, env = "VIPKEEPER_LEASE_NAMESPACE", value_name = "NAME")]
     lease_namespace: Option<String>,
     #[command(flatten)]

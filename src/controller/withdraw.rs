@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::LEASE;
-use crate::api::FailoverView;
 use crate::api::kind::Kind;
+use crate::api::{FailoverView, HEARTBEAT_SECRET};
 use crate::core::controller::FINALIZER;
 use crate::core::view::{ROOT, State, View};
 use crate::store::{Key, Object, SharedStore, StoreError};
@@ -90,17 +90,20 @@ fn has_finalizer(vip: &Object) -> bool {
     vip.body["metadata"]["finalizers"].as_array().is_some_and(|all| all.iter().any(|one| one == FINALIZER))
 }
 
-/// Deletes what agents and the controller made for themselves, once they are gone: the views, and the lease in its
-/// namespace. What users made stays. Gives the number of objects.
+/// Deletes what agents and the controller made for themselves, once they are gone: the views, and in their namespace the
+/// lease and the heartbeat key. What users made stays. Gives the number of objects.
 ///
 /// # Errors
 /// The store's.
-pub async fn purge(store: &SharedStore, lease_namespace: &str) -> Result<usize, StoreError> {
+pub async fn purge(store: &SharedStore, namespace: &str) -> Result<usize, StoreError> {
     let mut deleted = 0;
     for view in store.list(Kind::FailoverView).await? {
         deleted += delete(store, Kind::FailoverView, &view.key).await?;
     }
-    Ok(deleted + delete(store, Kind::Lease, &Key::namespaced(lease_namespace, LEASE)).await?)
+    for (kind, name) in [(Kind::Lease, LEASE), (Kind::Secret, HEARTBEAT_SECRET)] {
+        deleted += delete(store, kind, &Key::namespaced(namespace, name)).await?;
+    }
+    Ok(deleted)
 }
 
 async fn delete(store: &SharedStore, kind: Kind, key: &Key) -> Result<usize, StoreError> {

@@ -7,8 +7,10 @@
 pub mod bpffs;
 pub mod capture;
 pub mod control_plane;
+pub mod installed;
 pub mod mmdb;
 pub mod netns;
+pub mod pinger;
 pub mod process;
 pub mod segment;
 

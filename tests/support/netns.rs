@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -42,9 +42,7 @@ impl Netns {
     /// A command that will run inside; its process is `program` itself, so that a signal to it reaches `program`. It
     /// keeps the machine's mounts (a bpffs of the machine, for one).
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", self.path().display())).arg("--").arg(program);
-        command
+        command_in(&self.path(), program.as_ref())
     }
 
     /// Runs `ip` with these words inside and returns what it printed; the test fails when `ip` does.
@@ -92,6 +90,13 @@ impl Drop for Netns {
     fn drop(&mut self) {
         let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
     }
+}
+
+/// A command that will run in the network namespace of this file, as [`Netns::command`] says.
+pub fn command_in(netns: &Path, program: &Path) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net={}", netns.display())).arg("--").arg(program);
+    command
 }
 
 /// Runs a command to its end and returns its standard output; the test fails when the command does, with its words.

@@ -47,6 +47,8 @@ pub(super) enum Order {
     Restart,
     /// The node gives everything up.
     Leave,
+    /// Take the gate away and end; nothing that was gated stands any more.
+    Dismantle,
 }
 
 /// A VIP's address as the gate needs it.

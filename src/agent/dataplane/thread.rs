@@ -55,6 +55,7 @@ impl Thread {
             }
             loop {
                 match self.orders.try_recv() {
+                    Ok(Order::Dismantle) => return self.dismantle(),
                     Ok(order) => self.take(order),
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) => return,
@@ -124,6 +125,14 @@ impl Thread {
             }
             Order::Restart => self.tell_all(&Input::Restart),
             Order::Leave => self.tell_all(&Input::Leave),
+            // It ends the loop.
+            Order::Dismantle => {}
+        }
+    }
+
+    fn dismantle(self) {
+        if let Err(error) = self.gate.dismantle() {
+            let _ended = self.news.send(News::Failed(format!("the gate stays: {error}")));
         }
     }
 

@@ -264,9 +264,9 @@ impl Bpf {
     /// The kernel's reason.
     pub fn dismantle(self) -> Result<(), GateError> {
         remove_pins(&self.folder)?;
-        let version = self.folder.parent().map(Path::to_owned);
-        for folder in [Some(self.folder.clone()), version].into_iter().flatten() {
-            match fs::remove_dir(&folder) {
+        // Those of the form, of the namespace and of all.
+        for folder in self.folder.ancestors().take(3) {
+            match fs::remove_dir(folder) {
                 Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
                     return Err(GateError::kernel("remove the folder of pins")(error));
                 }

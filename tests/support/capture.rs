@@ -126,6 +126,11 @@ impl Capture {
         self.frames.lock().unwrap().iter().filter(|frame| frame.speaks_as(address)).cloned().collect()
     }
 
+    /// The frames since the last call, which are forgotten.
+    pub fn take(&self) -> Vec<Frame> {
+        std::mem::take(&mut *self.frames.lock().unwrap())
+    }
+
     /// Forgets what was recorded.
     pub fn clear(&self) {
         self.frames.lock().unwrap().clear();

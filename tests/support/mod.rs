@@ -33,6 +33,13 @@ pub fn wait_until(limit: Duration, what: &str, mut condition: impl FnMut() -> bo
     wait_for(limit, what, || condition().then_some(()));
 }
 
+/// Gives the calling thread real-time priority, so that what it measures is not its own waiting for a processor.
+pub fn realtime() {
+    require(&["chrt"]);
+    let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
+    netns::run(std::process::Command::new("chrt").args(["--fifo", "--pid", "10", &thread]));
+}
+
 /// Fails the test with a clear word when it cannot run here: not root, or a program is missing.
 pub fn require(programs: &[&str]) {
     assert!(
@@ -51,7 +58,7 @@ pub fn require(programs: &[&str]) {
 fn package(program: &str) -> &str {
     match program {
         "ip" | "bridge" | "tc" | "ss" => "iproute2",
-        "nsenter" | "mount" | "umount" => "util-linux",
+        "nsenter" | "mount" | "umount" | "chrt" => "util-linux",
         "sysctl" => "procps",
         "ping" => "iputils-ping",
         "nft" => "nftables",

@@ -80,10 +80,15 @@ impl Netns {
 
     /// Moves the calling thread inside, for good.
     pub fn enter(&self) {
-        let file = File::open(self.path()).unwrap();
-        rustix::thread::move_into_link_name_space(file.as_fd(), Some(rustix::thread::LinkNameSpaceType::Network))
-            .unwrap_or_else(|error| panic!("cannot enter network namespace {}: {error}", self.name));
+        enter(&self.path());
     }
+}
+
+/// Moves the calling thread into the network namespace that a file keeps ([`Netns::path`]), for good.
+pub fn enter(path: &Path) {
+    let file = File::open(path).unwrap();
+    rustix::thread::move_into_link_name_space(file.as_fd(), Some(rustix::thread::LinkNameSpaceType::Network))
+        .unwrap_or_else(|error| panic!("cannot enter network namespace {}: {error}", path.display()));
 }
 
 impl Drop for Netns {

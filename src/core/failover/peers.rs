@@ -254,8 +254,9 @@ impl Failover {
         targets.sort_unstable();
         targets.dedup();
         for to in targets {
-            let answered = self.peers.get(&to).map(|peer| peer.answered).filter(|answered| *answered != Time::ZERO);
-            let age = answered.map_or(u64::MAX, |answered| nanos(Time(now.since(answered))));
+            // A process that has just adopted a right is not deaf because nobody answered it yet.
+            let answered = self.peers.get(&to).map_or(Time::ZERO, |peer| peer.answered).max(self.own.since);
+            let age = nanos(Time(now.since(answered)));
             self.send(to, Body::Heartbeat { sent: nanos(now), age, shut });
         }
         self.repeat_release();

@@ -25,6 +25,8 @@ pub(super) struct Own {
     pub(super) desired: Option<Footing>,
     /// A former process may have sent registrations that come about until `modeSeq` is above this.
     pub(super) unsettled: Option<u64>,
+    /// Since when this process has the right: nobody can have answered it before.
+    pub(super) since: Time,
     /// Heartbeats sent up to here are no evidence.
     pub(super) floor: Time,
     /// The deadline that a former process left, under the first registration that this one saw.
@@ -54,6 +56,7 @@ impl Own {
             pending: Vec::new(),
             desired: None,
             unsettled: None,
+            since: Time::ZERO,
             floor: Time::ZERO,
             adopted: gate,
             deadline: gate,
@@ -86,6 +89,7 @@ impl Failover {
             (None, Some(member)) if self.is_ours(&member.boot_id) && member.epoch > self.own.released => {
                 let sent = self.own.registering;
                 self.own.right = Some(Right::new(&self.me.node, member.epoch));
+                self.own.since = now;
                 self.own.registered = Footing::of(member);
                 self.own.unsettled = (!sent && member.mode != Mode::Grace).then_some(member.mode_seq);
                 self.own.pending.clear();

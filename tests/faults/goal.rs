@@ -1,0 +1,61 @@
+//! What the figures of a cell should be on a quiet machine, with the release binary.
+
+use std::fmt;
+
+use crate::run::Run;
+use crate::spread::{Spread, spread};
+use crate::table::{Cell, Contender, Fault, Gate, Policy, Profile};
+
+/// A goal.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Goal {
+    /// The client's longest wait, in milliseconds: the median and the 99th percentile.
+    Waits(f64, f64),
+    /// The client loses nothing and nothing moves.
+    Nothing,
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waits(median, high) => write!(f, "client waits {median}/{high} ms (p50/p99)"),
+            Self::Nothing => f.write_str("nothing lost, nothing moved"),
+        }
+    }
+}
+
+impl Cell {
+    /// Its goal, if it has one.
+    pub(crate) fn goal(self) -> Option<Goal> {
+        let shape = self.shape;
+        if shape.contender != Contender::Vipkeeper || (shape.gate, shape.policy) != (Gate::Bpf, Policy::Safe) {
+            return None;
+        }
+        match self.fault {
+            Fault::PowerLost | Fault::CarrierLost | Fault::DataCut | Fault::Deaf => Some(match shape.profile {
+                Profile::FastLan => Goal::Waits(270.0, 350.0),
+                Profile::Virtual => Goal::Waits(800.0, 950.0),
+                Profile::Lan if shape.nodes == 2 => Goal::Waits(500.0, 750.0),
+                Profile::Lan => Goal::Waits(500.0, 650.0),
+            }),
+            Fault::Killed | Fault::Stopped => Some(Goal::Waits(300.0, 300.0)),
+            Fault::Restarted | Fault::Rolling | Fault::ApiFrozen | Fault::ApiKilled | Fault::ApiCut => {
+                Some(Goal::Nothing)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Goal {
+    /// Whether these runs meet it.
+    pub(crate) fn is_met(self, runs: &[Run]) -> bool {
+        match self {
+            Self::Waits(median, high) => {
+                let Spread { p50, p99, .. } = spread(runs.iter().map(|run| run.fault.gap));
+                p50 <= median && p99 <= high
+            }
+            Self::Nothing => runs.iter().all(|run| !run.moved && run.fault.lost == 0),
+        }
+    }
+}

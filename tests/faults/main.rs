@@ -1,0 +1,156 @@
+//! The fault matrix on real kernels: agents in network namespaces, each fault and its healing, and a host that asks each
+//! node by MAC. `make test` runs every fault; `make faults` runs each cell many times and writes figures.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout, missing_docs)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod breaking;
+mod client;
+mod figures;
+mod goal;
+mod journal;
+mod lab;
+mod matrix;
+mod node;
+mod observer;
+mod questions;
+mod run;
+mod spread;
+mod station;
+mod store;
+mod table;
+
+use std::time::Duration;
+
+use lab::Lab;
+use run::run;
+use table::{Cell, Contender, Family, Fault, Policy, Profile, Shape, Store, USUAL};
+
+/// Faults, how long they last in seconds, and how often each is done.
+type Group = (Shape, &'static [(Fault, f64, usize)]);
+
+const AGENTS: Group = (
+    USUAL,
+    &[
+        (Fault::Killed, 1.0, 5),
+        (Fault::Stopped, 2.0, 5),
+        (Fault::Stopped, 0.2, 1),
+        (Fault::Restarted, 1.0, 5),
+        (Fault::KilledAndRestarted, 1.0, 1),
+        (Fault::Rolling, 0.5, 1),
+    ],
+);
+const MACHINES: Group = (USUAL, &[(Fault::PowerLost, 1.0, 5), (Fault::DeletedDuring, 1.0, 1)]);
+const NETWORKS: Group = (
+    Shape { family: Family::V6, ..USUAL },
+    &[
+        (Fault::CarrierLost, 2.0, 1),
+        (Fault::DataCut, 2.0, 1),
+        (Fault::Deaf, 2.0, 1),
+        (Fault::Mute, 2.0, 1),
+        (Fault::AddressDeleted, 1.0, 1),
+    ],
+);
+const DISTURBANCES: Group = (
+    USUAL,
+    &[(Fault::Foreign, 2.0, 1), (Fault::KernelLoad, 2.0, 1), (Fault::Hogs, 2.0, 1), (Fault::Terminated, 15.0, 1)],
+);
+const FIVE: Group = (
+    Shape { nodes: 5, vips: 100, ..USUAL },
+    &[(Fault::Lossy, 4.0, 1), (Fault::Split, 2.0, 1), (Fault::MostLost, 1.0, 1)],
+);
+const TWO: Group = (Shape { nodes: 2, ..USUAL }, &[(Fault::Restarted, 1.0, 1)]);
+const FAST: Group = (
+    Shape { policy: Policy::Fast, profile: Profile::FastLan, ..USUAL },
+    &[(Fault::PowerLost, 1.0, 1), (Fault::Killed, 1.0, 1)],
+);
+const CLUSTER: Group = (
+    Shape { store: Store::Kubernetes, ..USUAL },
+    &[
+        (Fault::PowerLost, 1.0, 1),
+        (Fault::ApiFrozen, 15.0, 1),
+        (Fault::ApiCut, 5.0, 1),
+        (Fault::BothCut, 2.0, 1),
+        (Fault::ApiKilled, 5.0, 1),
+    ],
+);
+
+/// Runs a group's faults one after the other in a lab of its own.
+fn check((shape, faults): Group) {
+    let mut lab = Lab::new(shape);
+    for (fault, seconds, times) in faults {
+        let cell = Cell::new(*fault, shape, *seconds);
+        for _ in 0..*times {
+            let run = run(&mut lab, cell);
+            eprintln!("{}: {}", cell.name(), run.json());
+            if let Err(reason) = run.judge(cell) {
+                panic!("{}: {reason}\n{}", cell.name(), lab.story());
+            }
+        }
+    }
+}
+
+#[test]
+fn agents_that_are_killed_stopped_or_restarted() {
+    check(AGENTS);
+}
+
+#[test]
+fn machines_that_lose_power() {
+    check(MACHINES);
+}
+
+#[test]
+fn networks_that_are_cut() {
+    check(NETWORKS);
+}
+
+#[test]
+fn what_disturbs_a_holder() {
+    check(DISTURBANCES);
+}
+
+#[test]
+fn five_nodes() {
+    check(FIVE);
+}
+
+#[test]
+fn two_nodes() {
+    check(TWO);
+}
+
+#[test]
+fn a_policy_that_does_not_wait() {
+    check(FAST);
+}
+
+#[test]
+fn a_cluster() {
+    check(CLUSTER);
+}
+
+/// The harness sees what it is there to see: keepalived has two holders as long as its agent is stopped.
+#[test]
+fn a_rival_without_a_fence_has_two_claimants() {
+    let shape = Shape { contender: Contender::Keepalived(100), ..USUAL };
+    let run = run(&mut Lab::new(shape), Cell::new(Fault::Stopped, shape, 2.0));
+    assert!(run.fault.two > Duration::from_millis(500), "{}", run.json());
+}
+
+#[test]
+fn every_fault_is_done_at_least_once() {
+    let groups = [AGENTS, MACHINES, NETWORKS, DISTURBANCES, FIVE, TWO, FAST, CLUSTER];
+    for (_, rows) in matrix::table() {
+        for (fault, _) in rows {
+            assert!(groups.iter().any(|(_, faults)| faults.iter().any(|(done, ..)| done == fault)), "{fault:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "hours: `make faults`"]
+fn matrix_of_faults() {
+    matrix::run_all();
+}

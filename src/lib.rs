@@ -16,6 +16,7 @@ pub mod hold;
 pub mod http;
 pub mod logging;
 pub mod lookup;
+pub mod memory;
 pub mod metrics;
 pub mod netlink;
 pub mod packet;

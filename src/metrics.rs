@@ -25,8 +25,11 @@ pub struct Metrics {
     sources: Arc<Mutex<Vec<Source>>>,
 }
 
+/// A text in parts, each made when it is taken; a line is never in two parts.
+pub type Parts = Box<dyn Iterator<Item = String> + Send + Sync>;
+
 /// Whoever writes metrics as text itself, because they are too many for objects.
-type Text = Arc<dyn Fn() -> String + Send + Sync>;
+type Text = Arc<dyn Fn() -> Parts + Send + Sync>;
 
 struct Source(Text);
 
@@ -59,11 +62,16 @@ impl Metrics {
     /// All metrics in the text exposition format 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default();
-        for source in self.sources.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            text.push_str(&(source.0)());
-        }
-        text
+        self.parts().collect()
+    }
+
+    /// The same in parts, so that nobody needs to hold the whole.
+    #[must_use]
+    pub fn parts(&self) -> Parts {
+        let text = TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default();
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources: Vec<Text> = sources.iter().map(|source| Arc::clone(&source.0)).collect();
+        Box::new(std::iter::once(text).chain(sources.into_iter().flat_map(|source| source())))
     }
 
     /// Appends what `text` gives, in the text exposition format, with names of its own.
@@ -213,103 +221,136 @@ fn family(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
+/// How many targets' lines a part of the text has.
+const TARGETS_A_PART: usize = 32;
+
+/// The lines of one target in a family of that name.
+type Lines = Box<dyn Fn(&mut String, &str, &ProbeSeries) + Send + Sync>;
+
+/// A family of series over all targets.
+struct Family {
+    name: String,
+    kind: &'static str,
+    help: &'static str,
+    lines: Lines,
+}
+
+impl Family {
+    fn new(
+        name: &str,
+        kind: &'static str,
+        help: &'static str,
+        lines: impl Fn(&mut String, &str, &ProbeSeries) + Send + Sync + 'static,
+    ) -> Self {
+        Self { name: name.to_owned(), kind, help, lines: Box::new(lines) }
+    }
+
+    fn parts(self, series: Arc<Vec<ProbeSeries>>) -> impl Iterator<Item = String> + Send + Sync {
+        (0..series.len()).step_by(TARGETS_A_PART).map(move |start| {
+            let mut text = String::new();
+            if start == 0 {
+                family(&mut text, &self.name, self.kind, self.help);
+            }
+            series.iter().skip(start).take(TARGETS_A_PART).for_each(|one| (self.lines)(&mut text, &self.name, one));
+            text
+        })
+    }
+}
+
 /// The metrics of all targets, in the text exposition format: written here, since a thousand targets as objects of the
 /// metrics library are many times as large.
 #[must_use]
-pub fn render_probes(series: &[ProbeSeries], strangers: u64, smokeping: bool) -> String {
-    let mut text = String::with_capacity(series.len() * 4096 + 1024);
-    family(&mut text, "vipkeeper_prober_targets", "gauge", "Targets that are measured.");
-    let _ = writeln!(text, "vipkeeper_prober_targets {}", series.len());
-    family(&mut text, "vipkeeper_prober_strangers_total", "counter", "Packets from nobody that was asked.");
-    let _ = writeln!(text, "vipkeeper_prober_strangers_total {strangers}");
-    if series.is_empty() {
-        return text;
-    }
-    for (name, help, value) in PROBE_COUNTERS {
-        let name = format!("vipkeeper_probe_{name}");
-        family(&mut text, &name, "counter", help);
-        for one in series {
+pub fn render_probes(series: Vec<ProbeSeries>, strangers: u64, smokeping: bool) -> Parts {
+    let mut head = String::new();
+    family(&mut head, "vipkeeper_prober_targets", "gauge", "Targets that are measured.");
+    let _ = writeln!(head, "vipkeeper_prober_targets {}", series.len());
+    family(&mut head, "vipkeeper_prober_strangers_total", "counter", "Packets from nobody that was asked.");
+    let _ = writeln!(head, "vipkeeper_prober_strangers_total {strangers}");
+    let holders = series.iter().any(|one| one.holder.is_some());
+    let families = probe_families()
+        .chain(holders.then(holder_families).into_iter().flatten())
+        .chain(smokeping.then(smokeping_families).into_iter().flatten());
+    let series = Arc::new(series);
+    Box::new(std::iter::once(head).chain(families.flat_map(move |family| family.parts(Arc::clone(&series)))))
+}
+
+fn probe_families() -> impl Iterator<Item = Family> + Send + Sync {
+    let counters = PROBE_COUNTERS.into_iter().map(|(name, help, value)| {
+        Family::new(&format!("vipkeeper_probe_{name}"), "counter", help, move |text, name, one| {
             let _ = writeln!(text, "{name}{{{}}} {}", one.labels, value(&one.counts));
-        }
-    }
-    render_probe_gauges(&mut text, series);
-    render_buckets(
-        &mut text,
+        })
+    });
+    counters.chain(probe_gauges()).chain([Family::new(
         "vipkeeper_probe_rtt_seconds",
+        "histogram",
         "Round trips, the reflector's own time taken out.",
-        series,
-        |s| Some(s.labels.as_str()),
-    );
-    render_holders(&mut text, series);
-    if smokeping {
-        family(&mut text, "smokeping_requests_total", "counter", "Probes sent, by smokeping's name.");
-        for one in series {
-            if let Some(labels) = &one.smokeping {
-                let _ = writeln!(text, "smokeping_requests_total{{{labels}}} {}", one.counts.sent);
+        |text, name, one| write_buckets(text, name, &one.labels, &one.buckets),
+    )])
+}
+
+fn probe_gauges() -> [Family; 5] {
+    let in_flight = "Probes that may still be answered in time.";
+    let oneway = "Lost probes of which the direction is known, the reflector being a stateful one.";
+    let errors = "Probes that could not be sent; lost ones, but for those that found no buffer.";
+    let steps = "Answers without a round trip, a clock having been set meanwhile.";
+    let ttl = "Time to live, or hop limit, of the newest answer.";
+    [
+        Family::new("vipkeeper_probe_packets_in_flight", "gauge", in_flight, |text, name, one| {
+            let _ = writeln!(text, "{name}{{{}}} {}", one.labels, one.counts.in_flight());
+        }),
+        Family::new("vipkeeper_probe_packets_lost_oneway_total", "counter", oneway, |text, name, one| {
+            let _ = writeln!(text, "{name}{{{},direction=\"forward\"}} {}", one.labels, one.counts.lost_forward);
+            let _ = writeln!(text, "{name}{{{},direction=\"backward\"}} {}", one.labels, one.counts.lost_backward);
+        }),
+        Family::new("vipkeeper_probe_send_errors_total", "counter", errors, |text, name, one| {
+            for (reason, count) in &one.send_errors {
+                let _ = writeln!(text, "{name}{{{},reason=\"{reason}\"}} {count}", one.labels);
             }
-        }
-        let help = "Round trips, by smokeping's name.";
-        render_buckets(&mut text, "smokeping_response_duration_seconds", help, series, |s| s.smokeping.as_deref());
-    }
-    text
+        }),
+        Family::new("vipkeeper_probe_clock_steps_total", "counter", steps, |text, name, one| {
+            let _ = writeln!(text, "{name}{{{}}} {}", one.labels, one.clock_steps);
+        }),
+        Family::new("vipkeeper_probe_reply_ttl", "gauge", ttl, |text, name, one| {
+            if let Some(ttl) = one.ttl {
+                let _ = writeln!(text, "{name}{{{}}} {ttl}", one.labels);
+            }
+        }),
+    ]
 }
 
-fn render_probe_gauges(text: &mut String, series: &[ProbeSeries]) {
-    let name = "vipkeeper_probe_packets_in_flight";
-    family(text, name, "gauge", "Probes that may still be answered in time.");
-    for one in series {
-        let _ = writeln!(text, "{name}{{{}}} {}", one.labels, one.counts.in_flight());
+fn write_buckets(text: &mut String, name: &str, labels: &str, buckets: &Buckets) {
+    for (bound, count) in buckets.cumulative() {
+        let _ = writeln!(text, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
     }
-    let name = "vipkeeper_probe_packets_lost_oneway_total";
-    family(text, name, "counter", "Lost probes of which the direction is known, the reflector being a stateful one.");
-    for one in series {
-        let _ = writeln!(text, "{name}{{{},direction=\"forward\"}} {}", one.labels, one.counts.lost_forward);
-        let _ = writeln!(text, "{name}{{{},direction=\"backward\"}} {}", one.labels, one.counts.lost_backward);
-    }
-    let name = "vipkeeper_probe_send_errors_total";
-    family(text, name, "counter", "Probes that could not be sent; lost ones, but for those that found no buffer.");
-    for one in series {
-        for (reason, count) in &one.send_errors {
-            let _ = writeln!(text, "{name}{{{},reason=\"{reason}\"}} {count}", one.labels);
-        }
-    }
-    let name = "vipkeeper_probe_clock_steps_total";
-    family(text, name, "counter", "Answers without a round trip, a clock having been set meanwhile.");
-    for one in series {
-        let _ = writeln!(text, "{name}{{{}}} {}", one.labels, one.clock_steps);
-    }
-    let name = "vipkeeper_probe_reply_ttl";
-    family(text, name, "gauge", "Time to live, or hop limit, of the newest answer.");
-    for one in series {
-        if let Some(ttl) = one.ttl {
-            let _ = writeln!(text, "{name}{{{}}} {ttl}", one.labels);
-        }
-    }
+    let (count, sum) = (buckets.count(), buckets.sum());
+    let _ = writeln!(text, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
+    let _ = writeln!(text, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}");
 }
 
-fn render_buckets<'a>(
-    text: &mut String,
-    name: &str,
-    help: &str,
-    series: &'a [ProbeSeries],
-    labels: impl Fn(&'a ProbeSeries) -> Option<&'a str>,
-) {
-    family(text, name, "histogram", help);
-    for one in series {
-        let Some(labels) = labels(one) else { continue };
-        for (bound, count) in one.buckets.cumulative() {
-            let _ = writeln!(text, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
-        }
-        let (count, sum) = (one.buckets.count(), one.buckets.sum());
-        let _ = writeln!(text, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
-        let _ = writeln!(text, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}");
-    }
+fn smokeping_families() -> [Family; 2] {
+    [
+        Family::new("smokeping_requests_total", "counter", "Probes sent, by smokeping's name.", |text, name, one| {
+            if let Some(labels) = &one.smokeping {
+                let _ = writeln!(text, "{name}{{{labels}}} {}", one.counts.sent);
+            }
+        }),
+        Family::new(
+            "smokeping_response_duration_seconds",
+            "histogram",
+            "Round trips, by smokeping's name.",
+            |text, name, one| {
+                if let Some(labels) = &one.smokeping {
+                    write_buckets(text, name, labels, &one.buckets);
+                }
+            },
+        ),
+    ]
 }
 
 /// A figure about who answers: its name, type, help and where it stands.
 type HolderFigure = (&'static str, &'static str, &'static str, fn(&HolderSeries) -> f64);
 
-fn render_holders(text: &mut String, series: &[ProbeSeries]) {
+fn holder_families() -> impl Iterator<Item = Family> + Send + Sync {
     const FIGURES: [HolderFigure; 5] = [
         ("changes_total", "counter", "How often another node answered than before.", |h| h.changes as f64),
         ("conflicts_total", "counter", "How often two nodes began to answer at once.", |h| h.conflicts as f64),
@@ -317,24 +358,20 @@ fn render_holders(text: &mut String, series: &[ProbeSeries]) {
         ("last_gap_seconds", "gauge", "How long nobody answered, the last time that probes were lost.", |h| h.last_gap),
         ("gap_seconds_total", "counter", "How long nobody answered, all such times together.", |h| h.total_gap),
     ];
-    let all: Vec<_> = series.iter().filter_map(|one| Some((&one.labels, one.holder.as_ref()?))).collect();
-    if all.is_empty() {
-        return;
-    }
-    let name = "vipkeeper_probe_holder_info";
-    family(text, name, "gauge", "Always 1; the label says which node answered last.");
-    for (labels, holder) in &all {
-        if let Some(node) = &holder.node {
-            let _ = writeln!(text, "{name}{{{labels},{}}} 1", label("node", node));
+    let help = "Always 1; the label says which node answered last.";
+    let info = Family::new("vipkeeper_probe_holder_info", "gauge", help, |text, name, one| {
+        if let Some(node) = one.holder.as_ref().and_then(|holder| holder.node.as_ref()) {
+            let _ = writeln!(text, "{name}{{{},{}}} 1", one.labels, label("node", node));
         }
-    }
-    for (name, kind, help, value) in FIGURES {
-        let name = format!("vipkeeper_probe_holder_{name}");
-        family(text, &name, kind, help);
-        for (labels, holder) in &all {
-            let _ = writeln!(text, "{name}{{{labels}}} {}", value(holder));
-        }
-    }
+    });
+    let figures = FIGURES.into_iter().map(|(name, kind, help, value)| {
+        Family::new(&format!("vipkeeper_probe_holder_{name}"), kind, help, move |text, name, one| {
+            if let Some(holder) = &one.holder {
+                let _ = writeln!(text, "{name}{{{}}} {}", one.labels, value(holder));
+            }
+        })
+    });
+    std::iter::once(info).chain(figures)
 }
 
 /// A metric whose name, help and labels stand in this file: they are valid, as the tests below see.

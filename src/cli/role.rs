@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -13,7 +14,11 @@ use tracing::info;
 use crate::controller;
 use crate::http::{Handler, Health, Server};
 use crate::logging::{self, LogFormat};
+use crate::memory;
 use crate::metrics::Metrics;
+
+/// How long a thread for blocking work stays without any.
+const IDLE_THREAD: Duration = Duration::from_secs(2);
 
 /// How a role writes its logs; flatten it into the role's arguments.
 #[derive(Debug, Clone, clap::Args)]
@@ -43,7 +48,7 @@ impl Role {
         work: impl Future<Output = anyhow::Result<T>>,
     ) -> anyhow::Result<T> {
         let Self { metrics, health, stop, listener } = self;
-        let server = Server { health, metrics: Arc::new(move || metrics.render()), handler };
+        let server = Server { health, metrics: Arc::new(move || metrics.parts()), handler };
         let closing = stop.clone();
         let serving =
             listener.map(|listener| tokio::spawn(server.run(listener, async move { closing.cancelled().await })));
@@ -67,8 +72,11 @@ pub(crate) fn start<T, F: Future<Output = anyhow::Result<T>>>(
 ) -> anyhow::Result<T> {
     logging::init(logs.log_format);
     let listen = listen.into();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    memory::limit_heaps();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).thread_keep_alive(IDLE_THREAD).enable_all().build()?;
     runtime.block_on(async {
+        tokio::spawn(memory::give_back());
         let listener = match listen {
             Some(listen) => {
                 let bound = TcpListener::bind(listen).await;

@@ -5,6 +5,7 @@
 mod body;
 mod connections;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::net::TcpListener;
-use warp::Filter;
+use warp::http::header::{CONTENT_TYPE, HeaderValue};
+use warp::{Filter, Reply};
 
 use crate::core::ip::scope::unmapped;
 
@@ -23,6 +25,8 @@ pub const MAX_BODY: usize = 1 << 20;
 pub const MAX_CONNECTIONS: usize = 1024;
 /// The most connections that one client has of them; more are closed at once.
 pub const MAX_CONNECTIONS_EACH: usize = MAX_CONNECTIONS / 4;
+/// From this length on, in bytes, a text of metrics is sent as it is made, without its length.
+const MAX_WHOLE: usize = 256 << 10;
 /// How long a client may take to send a request's header, or nothing at all; its connection is closed then.
 pub const HEADER_TIME: Duration = Duration::from_secs(30);
 /// How long a client may take to send a request's body.
@@ -94,6 +98,9 @@ impl Response {
     }
 }
 
+/// A text in parts, each made when it is sent.
+pub type Parts = Box<dyn Iterator<Item = String> + Send + Sync>;
+
 /// What a role answers beside health and metrics.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
@@ -131,7 +138,7 @@ pub struct Server {
     /// Alive, ready.
     pub health: Arc<Health>,
     /// The text of `/metrics` (Prometheus exposition format 0.0.4).
-    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    pub metrics: Arc<dyn Fn() -> Parts + Send + Sync>,
     /// The role's own paths.
     pub handler: Option<Arc<dyn Handler>>,
 }
@@ -178,6 +185,9 @@ impl Server {
                             body,
                             peer: peer.map(|peer| peer.0),
                         };
+                        if request.path == "/metrics" && request.method == "GET" {
+                            return in_parts((server.metrics)());
+                        }
                         into_warp(server.answer(request).await)
                     }
                 },
@@ -191,10 +201,8 @@ impl Server {
             "/healthz" => Response::text(200, "ok\n"),
             "/readyz" if self.health.is_ready() => Response::text(200, "ok\n"),
             "/readyz" => Response::text(503, "not ready\n"),
-            "/metrics" => Response {
-                content_type: "text/plain; version=0.0.4; charset=utf-8",
-                ..Response::text(200, (self.metrics)())
-            },
+            // GET of it does not come here.
+            "/metrics" => return Response::method_not_allowed("GET, HEAD"),
             _ => {
                 return match &self.handler {
                     Some(handler) => handler.handle(request).await.unwrap_or_else(not_found),
@@ -219,11 +227,31 @@ fn not_found() -> Response {
     Response::text(404, "no such path\n")
 }
 
-fn into_warp(response: Response) -> warp::http::Response<Vec<u8>> {
+/// A text of metrics: sent as a whole with its length where it is short, else as it is made.
+fn in_parts(mut parts: Parts) -> warp::reply::Response {
+    let mut whole = String::new();
+    let mut more = true;
+    while more && whole.len() < MAX_WHOLE {
+        let part = parts.next();
+        more = part.is_some();
+        whole.extend(part);
+    }
+    let mut response = if more {
+        let all = std::iter::once(whole).chain(parts).map(Ok::<_, Infallible>);
+        warp::reply::stream(futures::stream::iter(all)).into_response()
+    } else {
+        warp::reply::Response::new(whole.into())
+    };
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+fn into_warp(response: Response) -> warp::reply::Response {
     let mut builder =
-        warp::http::Response::builder().status(response.status).header("content-type", response.content_type);
+        warp::http::Response::builder().status(response.status).header(CONTENT_TYPE, response.content_type);
     for (name, value) in response.headers {
         builder = builder.header(name, value);
     }
-    builder.body(response.body).unwrap_or_else(|_| warp::http::Response::new(Vec::new()))
+    builder.body(response.body.into()).unwrap_or_else(|_| warp::reply::Response::new(Vec::new().into()))
 }

@@ -11,6 +11,9 @@ pub(super) const CONTROL: usize = 320;
 /// Room for a number of datagrams.
 #[derive(Debug)]
 pub struct Inbox {
+    /// The payloads, a part of `size` octets for each slot: one block, of which the kernel gives only what is written to.
+    pub(super) bytes: Box<[u8]>,
+    pub(super) size: usize,
     pub(super) slots: Vec<Slot>,
     /// How many slots the last call filled.
     pub(super) filled: usize,
@@ -18,7 +21,6 @@ pub struct Inbox {
 
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) bytes: Box<[u8]>,
     pub(super) len: usize,
     pub(super) name: [u8; address::LEN],
     pub(super) name_len: usize,
@@ -76,7 +78,6 @@ impl Inbox {
     #[must_use]
     pub fn new(count: usize, size: usize) -> Self {
         let slot = || Slot {
-            bytes: vec![0; size].into_boxed_slice(),
             len: 0,
             name: [0; address::LEN],
             name_len: 0,
@@ -84,25 +85,29 @@ impl Inbox {
             control_len: 0,
             truncated: false,
         };
-        Self { slots: (0..count).map(|_| slot()).collect(), filled: 0 }
+        let size = size.max(1);
+        let bytes = vec![0; count * size].into_boxed_slice();
+        Self { bytes, size, slots: (0..count).map(|_| slot()).collect(), filled: 0 }
     }
 
     /// The datagrams of the last receive.
     pub fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
-        self.slots.iter().take(self.filled).filter_map(Slot::datagram)
+        self.filled().filter_map(|(slot, bytes)| slot.datagram(bytes))
     }
 
     /// The notices of the last look at the error queue.
     pub fn notices(&self) -> impl Iterator<Item = Notice<'_>> {
-        self.slots.iter().take(self.filled).filter_map(Slot::notice)
+        self.filled().filter_map(|(slot, bytes)| slot.notice(bytes))
+    }
+
+    /// The slots that the last call filled, with their payloads.
+    fn filled(&self) -> impl Iterator<Item = (&Slot, &[u8])> {
+        let parts = self.slots.iter().zip(self.bytes.chunks_exact(self.size)).take(self.filled);
+        parts.map(|(slot, bytes)| (slot, bytes.get(..slot.len).unwrap_or_default()))
     }
 }
 
 impl Slot {
-    fn payload(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
-
     fn control(&self) -> Control {
         Control::read(self.control.get(..self.control_len).unwrap_or_default())
     }
@@ -111,17 +116,17 @@ impl Slot {
         RawAddress::read(self.name.get(..self.name_len).unwrap_or_default())
     }
 
-    fn datagram(&self) -> Option<Datagram<'_>> {
+    fn datagram<'a>(&self, bytes: &'a [u8]) -> Option<Datagram<'a>> {
         let Control { stamp, asked, local, interface, ttl, tos, error: _ } = self.control();
-        let (bytes, from) = (self.payload(), self.peer()?);
+        let from = self.peer()?;
         Some(Datagram { bytes, truncated: self.truncated, from, asked, local, interface, ttl, tos, stamp })
     }
 
-    fn notice(&self) -> Option<Notice<'_>> {
+    fn notice<'a>(&self, bytes: &'a [u8]) -> Option<Notice<'a>> {
         let control = self.control();
         match control.error? {
             ExtendedError::Sent(id) => Some(Notice::Sent { id, stamp: control.stamp? }),
-            ExtendedError::Icmp { errno } => Some(Notice::Icmp { to: self.peer()?, errno, bytes: self.payload() }),
+            ExtendedError::Icmp { errno } => Some(Notice::Icmp { to: self.peer()?, errno, bytes }),
         }
     }
 }

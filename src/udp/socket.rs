@@ -15,8 +15,8 @@ use super::address::{self, RawAddress};
 use super::inbox::{CONTROL, Inbox, Slot};
 use super::outbox::Outbox;
 
-/// The most datagrams that one call sends.
-const SEND_BATCH: usize = 64;
+/// The most datagrams that one call sends, or receives.
+const BATCH: usize = 64;
 
 /// What a socket is for.
 #[derive(Debug, Clone)]
@@ -115,10 +115,10 @@ impl Socket {
     /// worth while to try once more. Those after it were not tried.
     pub fn send(&self, outbox: &mut Outbox, first: usize) -> io::Result<usize> {
         let letters = outbox.letters.get(first..).unwrap_or_default();
-        let count = letters.len().min(SEND_BATCH);
-        let mut names = [RawAddress::EMPTY; SEND_BATCH];
-        let mut parts = [libc::iovec { iov_base: null_mut(), iov_len: 0 }; SEND_BATCH];
-        let mut headers = [EMPTY_HEADER; SEND_BATCH];
+        let count = letters.len().min(BATCH);
+        let mut names = [RawAddress::EMPTY; BATCH];
+        let mut parts = [EMPTY_PART; BATCH];
+        let mut headers = [EMPTY_HEADER; BATCH];
         for (((letter, name), part), header) in letters.iter().zip(&mut names).zip(&mut parts).zip(&mut headers) {
             *name = RawAddress::new(letter.to, self.ipv6);
             let bytes = outbox.bytes.get_mut(letter.bytes.clone()).unwrap_or_default();
@@ -157,14 +157,12 @@ impl Socket {
 
     fn fill(&self, inbox: &mut Inbox, flags: c_int) -> io::Result<usize> {
         inbox.filled = 0;
-        let count = inbox.slots.len();
-        let mut parts: Vec<libc::iovec> = inbox
-            .slots
-            .iter_mut()
-            .map(|slot| libc::iovec { iov_base: slot.bytes.as_mut_ptr().cast(), iov_len: slot.bytes.len() })
-            .collect();
-        let mut headers = vec![EMPTY_HEADER; count];
-        for ((slot, part), header) in inbox.slots.iter_mut().zip(&mut parts).zip(&mut headers) {
+        let count = inbox.slots.len().min(BATCH);
+        let mut parts = [EMPTY_PART; BATCH];
+        let mut headers = [EMPTY_HEADER; BATCH];
+        let slots = inbox.slots.iter_mut().zip(inbox.bytes.chunks_exact_mut(inbox.size));
+        for (((slot, bytes), part), header) in slots.zip(&mut parts).zip(&mut headers) {
+            *part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
             header.msg_hdr.msg_name = slot.name.as_mut_ptr().cast();
             header.msg_hdr.msg_namelen = address::LEN as u32;
             header.msg_hdr.msg_iov = part;
@@ -172,7 +170,7 @@ impl Socket {
             header.msg_hdr.msg_control = slot.control.as_mut_ptr().cast();
             header.msg_hdr.msg_controllen = CONTROL as _;
         }
-        // SAFETY: the headers point to the slots' names, payloads and controls and to `parts`, which live and are not
+        // SAFETY: the first `count` headers point to the slots' names and controls, the payloads and `parts`, which live and are not
         // touched until the call returns, each with its length; there is no time limit.
         let filled = unsafe { libc::recvmmsg(self.raw(), headers.as_mut_ptr(), count as u32, flags as _, null_mut()) };
         let Ok(filled) = usize::try_from(filled) else {
@@ -204,6 +202,9 @@ impl AsFd for Socket {
         self.socket.as_fd()
     }
 }
+
+/// A part of no octets.
+const EMPTY_PART: libc::iovec = libc::iovec { iov_base: null_mut(), iov_len: 0 };
 
 /// A header that points nowhere; not every system's has the same fields.
 // SAFETY: null pointers and zero lengths are what a header without a message has.

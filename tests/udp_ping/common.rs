@@ -14,7 +14,7 @@ use crate::support::wait_until;
 
 /// The original program's port.
 pub const PORT: u16 = 32767;
-/// Where reflectors under test serve their metrics, inside their namespace.
+/// Where reflectors under test serve their metrics, as it is asked for inside their namespace.
 pub const METRICS: &str = "127.0.0.1:9474";
 /// Within this time a packet on a virtual link has come or will not.
 pub const SOON: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ pub fn pair() -> (Segment, Host, Host) {
 /// Starts a reflector with its metrics and these further words, and waits until it answers.
 pub fn reflector(netns: &Netns, words: &[&str]) -> Process {
     let mut command = netns.command(VIPKEEPER);
-    command.args(["udp-ping", "server", "--listen", METRICS]).args(words);
+    command.args(["udp-ping", "server", "--listen", "[::]:9474"]).args(words);
     let process = Process::start(&mut command);
     process.wait_output(SOON, "probes are answered");
     process

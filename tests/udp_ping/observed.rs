@@ -10,10 +10,13 @@ use serde_json::{Value, json};
 use crate::client::{drop_every, dropped};
 use crate::common::{METRICS, PORT, SOON, get, pair, reflector};
 use crate::prober::{HTTP, Manifests, prober};
-use crate::support::netns::run;
-use crate::support::process::Process;
+use crate::support::netns::{Netns, run};
+use crate::support::process::{Process, VIPKEEPER};
 use crate::support::segment::Host;
 use crate::support::{require, wait_for, wait_until};
+
+/// How long a busy machine may take to start a program and to have it do its first work.
+const READY: Duration = Duration::from_secs(60);
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("charts/vipkeeper/files").join(name)
@@ -101,9 +104,8 @@ fn the_alerts_fire_when_they_should_and_not_otherwise() {
     run(Command::new("promtool").args(["test", "rules"]).arg(path));
 }
 
-/// A VirtualIP on the second host, and a probe of it.
-fn virtual_ip(two: &Host) -> Manifests {
-    two.netns.ip("addr add 198.51.100.20/32 dev eth0");
+/// A VirtualIP that an agent may hold, and a probe of it.
+fn virtual_ip() -> Manifests {
     let manifests = Manifests::new();
     let vip = "apiVersion: vipkeeper.dev/v1alpha1\nkind: VirtualIP\nmetadata: {name: web, namespace: shop}\nspec: {address: 198.51.100.20}\n";
     std::fs::write(manifests.path().join("web.yaml"), vip).unwrap();
@@ -116,7 +118,8 @@ fn virtual_ip(two: &Host) -> Manifests {
 fn what_rules_and_dashboard_ask_for_is_exported() {
     let (_segment, one, two) = pair();
     let _reflector = reflector(&two.netns, &["--node", "node-b"]);
-    let manifests = virtual_ip(&two);
+    two.netns.ip("addr add 198.51.100.20/32 dev eth0");
+    let manifests = virtual_ip();
     let _prober = prober(&one.netns, &manifests, &[]);
     wait_until(SOON, "a holder", || get(&one.netns, HTTP, "/metrics").contains("node=\"node-b\""));
     let exported = get(&one.netns, HTTP, "/metrics") + &get(&two.netns, METRICS, "/metrics");
@@ -126,42 +129,86 @@ fn what_rules_and_dashboard_ask_for_is_exported() {
     assert_eq!(asked.difference(&exported).collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
+/// An agent of node-b and a controller on the second host.
+fn agent_and_controller(two: &Host, manifests: &Manifests) -> [Process; 2] {
+    let store = format!("dir:{}", manifests.path().display());
+    let start = |words: &[&str]| {
+        let mut command = two.netns.command(VIPKEEPER);
+        let process = Process::start(command.args(words).args(["--store", &store]));
+        process.wait_output(READY, "health and metrics are served");
+        process
+    };
+    let agent = start(&["agent", "--node", "node-b", "--gate", "none", "--listen", "[::]:9470"]);
+    [agent, start(&["controller", "--listen", "[::]:9471"])]
+}
+
+/// A Prometheus in a namespace that scrapes each job's address every second.
+struct Prometheus<'a> {
+    netns: &'a Netns,
+    _process: Process,
+    _folder: tempfile::TempDir,
+}
+
+impl<'a> Prometheus<'a> {
+    fn start(netns: &'a Netns, jobs: &[(&str, &str)]) -> Self {
+        let scraped =
+            jobs.iter().map(|(name, address)| json!({"job_name": name, "static_configs": [{"targets": [address]}]}));
+        let config = json!({
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [file("udp-ping-rules.yaml")],
+            "scrape_configs": scraped.collect::<Vec<_>>(),
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("prometheus.yaml");
+        std::fs::write(&path, config.to_string()).unwrap();
+        let mut command = netns.command("prometheus");
+        command.arg(format!("--config.file={}", path.display()));
+        command.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
+        command.arg("--web.listen-address=127.0.0.1:9090");
+        let process = Process::start(&mut command);
+        process.wait_output(READY, "Server is ready to receive web requests");
+        Self { netns, _process: process, _folder: folder }
+    }
+
+    /// The first series of a query's result; null if there is none.
+    fn ask(&self, query: &str) -> Value {
+        let encoded: String = query.bytes().map(|octet| format!("%{octet:02x}")).collect();
+        let body = get(self.netns, "127.0.0.1:9090", &format!("/api/v1/query?query={encoded}"));
+        let (start, end) = (body.find('{').unwrap(), body.rfind('}').unwrap());
+        serde_json::from_str::<Value>(&body[start..=end]).unwrap()["data"]["result"][0].clone()
+    }
+
+    fn number(&self, query: &str) -> Option<f64> {
+        self.ask(query)["value"][1].as_str().and_then(|text| text.parse().ok())
+    }
+}
+
 #[test]
 fn a_real_prometheus_tells_the_loss_that_was_made_and_who_holds_the_address() {
     require(&["prometheus"]);
     let (_segment, one, two) = pair();
+    let manifests = virtual_ip();
+    let _holding = agent_and_controller(&two, &manifests);
+    wait_until(READY, "the address to be held", || two.has_address("198.51.100.20"));
     let _reflector = reflector(&two.netns, &["--node", "node-b"]);
     drop_every(&two.netns, &format!("dport {PORT}"), 5);
-    let manifests = virtual_ip(&two);
     let _prober = prober(&one.netns, &manifests, &[]);
-    let folder = tempfile::tempdir().unwrap();
-    let config = json!({
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [file("udp-ping-rules.yaml")],
-        "scrape_configs": [{"job_name": "prober", "static_configs": [{"targets": [HTTP]}]}],
-    });
-    let path = folder.path().join("prometheus.yaml");
-    std::fs::write(&path, config.to_string()).unwrap();
-    let mut command = one.netns.command("prometheus");
-    command.arg(format!("--config.file={}", path.display()));
-    command.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
-    command.arg("--web.listen-address=127.0.0.1:9090");
-    let prometheus = Process::start(&mut command);
-    prometheus.wait_output(Duration::from_secs(20), "Server is ready to receive web requests");
-    let ask = |query: &str| {
-        let path = format!("/api/v1/query?query={}", query.replace('"', "%22").replace('{', "%7B").replace('}', "%7D"));
-        let body = get(&one.netns, "127.0.0.1:9090", &path);
-        let start = body.find('{').unwrap();
-        let end = body.rfind('}').unwrap();
-        serde_json::from_str::<Value>(&body[start..=end]).unwrap()["data"]["result"][0].clone()
-    };
-    let number = |query: &str| ask(query)["value"][1].as_str().and_then(|text| text.parse::<f64>().ok());
-    wait_until(Duration::from_secs(30), "200 settled probes as Prometheus has them", || {
+    let at = |port: u16| format!("{}:{port}", two.ipv4());
+    let jobs = [("agent", at(9470)), ("controller", at(9471)), ("reflector", at(9474)), ("prober", HTTP.to_owned())];
+    let jobs: Vec<_> = jobs.iter().map(|(name, address)| (*name, address.as_str())).collect();
+    let prometheus = Prometheus::start(&one.netns, &jobs);
+    let number = |query: &str| prometheus.number(query);
+    wait_until(READY, "200 settled probes as Prometheus has them", || {
         number("vipkeeper_probe_packets_received_total").is_some_and(|count| count > 160.0)
     });
-    let holder = ask("vipkeeper_probe_holder_info");
+    wait_until(READY, "all four to be scraped", || number("count(up == 1)") == Some(4.0));
+    // Who holds the address: by its agent, by whom the controller says leads, by who answers the probes.
+    let held = prometheus.ask("vipkeeper_vip_held{namespace=\"shop\",name=\"web\"} == 1");
+    assert_eq!((&held["metric"]["job"], &held["metric"]["instance"]), (&json!("agent"), &json!(at(9470))));
+    assert_eq!(number("vipkeeper_controller_leader{job=\"controller\"}"), Some(1.0));
+    let holder = prometheus.ask("vipkeeper_probe_holder_info");
     assert_eq!((&holder["metric"]["node"], &holder["metric"]["target"]), (&json!("node-b"), &json!("web")));
-    let ratio = wait_for(Duration::from_secs(20), "the recorded loss", || number("vipkeeper:probe_loss:ratio5m"));
+    let ratio = wait_for(READY, "the recorded loss", || number("vipkeeper:probe_loss:ratio5m"));
     assert!((ratio - 0.2).abs() < 0.05, "{ratio}");
     // Every fifth that arrived was dropped: what is lost is what the packet filter counts, but for those under way.
     let lost = number("vipkeeper_probe_packets_lost_total").unwrap();
@@ -170,4 +217,9 @@ fn a_real_prometheus_tells_the_loss_that_was_made_and_who_holds_the_address() {
     let forward = number("vipkeeper_probe_packets_lost_oneway_total{direction=\"forward\"}").unwrap();
     let backward = number("vipkeeper_probe_packets_lost_oneway_total{direction=\"backward\"}").unwrap();
     assert!(forward > 30.0 && backward == 0.0, "{forward} {backward}");
+    // What the prober sent and the reflector never saw is the same loss, but for what was sent between two scrapes.
+    let unseen =
+        number("sum(vipkeeper_probe_packets_sent_total) - sum(vipkeeper_reflector_packets_total{result=\"answered\"})")
+            .unwrap();
+    assert!((unseen - lost).abs() < 150.0, "{unseen} and {lost}");
 }

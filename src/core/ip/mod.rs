@@ -80,6 +80,6 @@ pub enum IpError {
         most: u8,
     },
     /// More prefixes than a table numbers.
-    #[error("a table holds at most {} prefixes", u32::MAX - 1)]
+    #[error("a table holds at most {} prefixes", (1_u32 << 31) - 1)]
     TooMany,
 }

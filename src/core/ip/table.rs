@@ -1,8 +1,8 @@
 //! Which networks contain an address, each with a value: the longest, and all of them.
 //!
 //! The prefixes are flattened once into consecutive ranges, each owned by the longest prefix over it, and every prefix
-//! knows the next shorter one around it. A look-up is a binary search, and a walk upwards if all are wanted. A table does
-//! not change: build a new one and swap it.
+//! knows the next shorter one around it. A look-up is one step by the highest bits and a binary search among the ranges that
+//! share them, and a walk upwards if all are wanted. A table does not change: build a new one and swap it.
 
 use std::net::IpAddr;
 
@@ -32,33 +32,80 @@ pub struct Table<T> {
     v6: Flat<u128>,
 }
 
-/// Ranges that follow each other without a gap: where each begins and who owns it.
+/// Ranges that follow each other without a gap: where each begins and who owns it, with an index by the highest bits, so
+/// that a look-up compares only the few ranges that share them.
 #[derive(Debug, Clone)]
 struct Flat<N> {
-    starts: Vec<N>,
-    owners: Vec<u32>,
+    ranges: Vec<(N, u32)>,
+    /// For each part of the numbers from the first start on, of `1 << shift` numbers: how many ranges begin before it.
+    index: Vec<u32>,
+    shift: u32,
 }
 
-impl<N: Copy + Ord> Flat<N> {
+/// The bits of an address.
+trait Bits: Copy + Ord {
+    /// How many parts of `1 << shift` lie between `from`, which is not greater, and this number.
+    fn parts(self, from: Self, shift: u32) -> usize;
+    /// How many bits the distance from `from` has.
+    fn distance_bits(self, from: Self) -> u32;
+}
+
+macro_rules! bits {
+    ($number:ty) => {
+        impl Bits for $number {
+            #[inline]
+            fn parts(self, from: Self, shift: u32) -> usize {
+                usize::try_from((self - from) >> shift).unwrap_or(usize::MAX)
+            }
+
+            fn distance_bits(self, from: Self) -> u32 {
+                Self::BITS - (self - from).leading_zeros()
+            }
+        }
+    };
+}
+bits!(u32);
+bits!(u128);
+
+impl<N: Bits> Flat<N> {
     const fn new() -> Self {
-        Self { starts: Vec::new(), owners: Vec::new() }
+        Self { ranges: Vec::new(), index: Vec::new(), shift: 0 }
     }
 
     /// The range from `start` on belongs to `owner`; starts never go downwards, and the last word on one counts.
     fn begin(&mut self, start: N, owner: u32) {
-        if self.starts.last() == Some(&start) {
-            self.starts.pop();
-            self.owners.pop();
+        if self.ranges.last().is_some_and(|(last, _)| *last == start) {
+            self.ranges.pop();
         }
-        if self.owners.last() != Some(&owner) {
-            self.starts.push(start);
-            self.owners.push(owner);
+        if self.ranges.last().is_none_or(|(_, last)| *last != owner) {
+            self.ranges.push((start, owner));
         }
     }
 
+    /// Makes the index, once all ranges are there: between one and two parts for each range.
+    fn finish(&mut self) {
+        let (Some((first, _)), Some((last, _))) = (self.ranges.first().copied(), self.ranges.last().copied()) else {
+            return;
+        };
+        let wanted = (self.ranges.len() * 2).ilog2();
+        self.shift = last.distance_bits(first).saturating_sub(wanted);
+        let parts = last.parts(first, self.shift) + 1;
+        self.index = Vec::with_capacity(parts + 1);
+        for (before, (start, _)) in (0_u32..).zip(&self.ranges) {
+            let part = start.parts(first, self.shift);
+            self.index.resize(self.index.len().max(part + 1), before);
+        }
+        self.index.push(self.ranges.len() as u32);
+    }
+
+    #[inline]
     fn owner(&self, number: N) -> u32 {
-        let after = self.starts.partition_point(|start| *start <= number);
-        after.checked_sub(1).and_then(|at| self.owners.get(at)).copied().unwrap_or(NONE)
+        let Some((first, _)) = self.ranges.first().filter(|(first, _)| *first <= number) else { return NONE };
+        let part = number.parts(*first, self.shift).min(self.index.len().saturating_sub(2));
+        let (Some(&from), Some(&to)) = (self.index.get(part), self.index.get(part + 1)) else { return NONE };
+        let sharing = self.ranges.get(from as usize..to as usize).unwrap_or_default();
+        let after = from as usize + sharing.partition_point(|(start, _)| *start <= number);
+        after.checked_sub(1).and_then(|at| self.ranges.get(at)).map_or(NONE, |(_, owner)| *owner)
     }
 }
 
@@ -66,7 +113,7 @@ impl<T> Table<T> {
     /// Builds a table. Of prefixes that are the same without their host bits the last one counts.
     ///
     /// # Errors
-    /// [`IpError::TooMany`] from 2³² − 1 prefixes on.
+    /// [`IpError::TooMany`] from 2³¹ prefixes on.
     pub fn new(prefixes: impl IntoIterator<Item = (IpNetwork, T)>) -> Result<Self, IpError> {
         let mut entries: Vec<Entry<T>> =
             prefixes.into_iter().map(|(prefix, value)| Entry { prefix: masked(prefix), value, parent: NONE }).collect();
@@ -74,7 +121,8 @@ impl<T> Table<T> {
         entries.reverse();
         entries.sort_by_key(|entry| (entry.prefix.ip(), entry.prefix.prefix()));
         entries.dedup_by(|later, kept| later.prefix == kept.prefix);
-        if u32::try_from(entries.len()).map_or(true, |count| count == NONE) {
+        // Each prefix makes two ranges at most, and ranges are counted in 32 bits.
+        if entries.len() >= 1 << 31 {
             return Err(IpError::TooMany);
         }
         let mut table = Self { entries, v4: Flat::new(), v6: Flat::new() };
@@ -102,6 +150,8 @@ impl<T> Table<T> {
         while let Some((_, v4, end)) = open.pop() {
             self.close(v4, end, &open);
         }
+        self.v4.finish();
+        self.v6.finish();
     }
 
     /// What follows a prefix that ends belongs to the one around it.

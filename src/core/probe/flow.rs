@@ -135,15 +135,23 @@ impl Flow {
         let record =
             Record { sent: now, answered: Time::ZERO, wall, stamp, kernel: 0, number: None, state: State::InFlight };
         if self.counts.sent == 1 {
-            self.records.push_back(Record { state: State::Skipped, ..record });
+            self.remember(Record { state: State::Skipped, ..record });
         }
-        self.records.push_back(record);
+        self.remember(record);
         self.counts.sent += 1;
         while self.records.len() > MAX_RECORDS {
             self.expired = self.expired.max(1);
             self.settle_first();
             self.forget_first();
         }
+    }
+
+    /// Grows by halves: most flows of a prober have one or two probes under way, and there are thousands.
+    fn remember(&mut self, record: Record) {
+        if self.records.len() == self.records.capacity() {
+            self.records.reserve_exact((self.records.len() / 2).max(2));
+        }
+        self.records.push_back(record);
     }
 
     /// The kernel says when a probe went out, in nanoseconds since 1970. Told of a probe that was answered or forgotten

@@ -18,7 +18,7 @@ use crate::core::time::Time;
 use crate::udp::{Inbox, Outbox, Socket};
 use crate::wire::stamp::Key;
 
-pub use runner::Runner;
+pub use runner::{Runner, SHORT_TURNS};
 pub use target::{Event, Heard, SendError, Target, TargetId, TargetSettings};
 
 use super::clock;
@@ -113,6 +113,12 @@ impl Engine {
     #[must_use]
     pub fn next_due(&self) -> Option<Time> {
         self.table.next_due()
+    }
+
+    /// The least time between two probes of a target, of all targets.
+    #[must_use]
+    pub fn shortest_interval(&self) -> Option<Duration> {
+        self.table.intervals.first_key_value().map(|(interval, _)| *interval)
     }
 
     /// The sockets to wait on.

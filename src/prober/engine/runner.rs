@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use super::{Engine, Options, wait};
 
-/// The least time between two turns: what comes due within it goes together.
-const TURN: Duration = Duration::from_millis(5);
+/// The least time between two turns: what comes due within it goes together. A twentieth of the shortest interval, within
+/// these bounds: the turns of a prober that asks once a second are few, and one that asks often is on time.
+const TURN: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(20)];
+const TURNS: u32 = 20;
+/// An interval with which turns are as short as can be.
+pub const SHORT_TURNS: Duration = Duration::from_millis(100);
 /// The longest wait, after which the thread looks whether there are new targets or it should end.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
@@ -62,15 +66,16 @@ fn lock(engine: &Mutex<Engine>) -> MutexGuard<'_, Engine> {
 
 fn drive(engine: &Mutex<Engine>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
-        let (due, sockets) = {
+        let (due, sockets, interval) = {
             let engine = lock(engine);
-            (engine.next_due(), engine.sockets())
+            (engine.next_due(), engine.sockets(), engine.shortest_interval())
         };
         if let Err(error) = wait(&sockets, due, LONGEST_WAIT) {
             tracing::warn!(%error, "cannot wait for answers");
         }
         // Answers wait: the kernel has stamped them.
-        std::thread::sleep(TURN);
+        let [least, most] = TURN;
+        std::thread::sleep(interval.map_or(least, |interval| (interval / TURNS).clamp(least, most)));
         lock(engine).work();
     }
 }

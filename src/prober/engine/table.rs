@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::ports::{Port, PortKey};
 use super::target::{Event, Heard, SendError, Target, TargetId, TargetSettings};
@@ -27,6 +28,8 @@ pub(super) struct Table {
     pub(super) targets: BTreeMap<TargetId, Target>,
     by_address: HashMap<SocketAddr, Vec<TargetId>>,
     queue: BTreeSet<(Time, TargetId, Due)>,
+    /// How many targets have each interval.
+    pub(super) intervals: BTreeMap<Duration, usize>,
     next_id: u32,
     pub(super) events: Vec<Event>,
     pub(super) strangers: u64,
@@ -39,6 +42,7 @@ impl Table {
             targets: BTreeMap::new(),
             by_address: HashMap::new(),
             queue: BTreeSet::new(),
+            intervals: BTreeMap::new(),
             next_id: 0,
             events: Vec::new(),
             strangers: 0,
@@ -53,6 +57,7 @@ impl Table {
         // Zero means that a sender has no identifier (RFC 8972 section 3).
         let ssid = ((self.options.seed as u32).wrapping_add(id.0) % 0xffff + 1) as u16;
         self.by_address.entry(settings.address).or_default().push(id);
+        *self.intervals.entry(settings.measure.interval).or_default() += 1;
         let send_errors = [0; SendError::ALL.len()];
         let target = Target { settings, session, send_errors, ttl: None, ssid, send_at: None, timeout_at: None };
         self.targets.insert(id, target);
@@ -72,6 +77,13 @@ impl Table {
         for (at, due) in [(target.send_at, Due::Send), (target.timeout_at, Due::Timeout)] {
             if let Some(at) = at {
                 self.queue.remove(&(at, id, due));
+            }
+        }
+        let interval = target.settings.measure.interval;
+        if let Some(count) = self.intervals.get_mut(&interval) {
+            *count -= 1;
+            if *count == 0 {
+                self.intervals.remove(&interval);
             }
         }
         if let Some(ids) = self.by_address.get_mut(&target.settings.address) {

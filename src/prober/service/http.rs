@@ -12,7 +12,7 @@ use super::Prober;
 use crate::core::lookup::query::decode_query_string;
 use crate::core::probe;
 use crate::http::{Handler, Request, Response};
-use crate::prober::engine::TargetSettings;
+use crate::prober::engine::{SHORT_TURNS, TargetSettings};
 use crate::prober::resolve::{Family, Host, resolve};
 use crate::wire::stamp::LEN;
 
@@ -83,8 +83,9 @@ impl Prober {
         let mut rtt = None;
         if let Some(address) = address {
             let (size, tos) = (LEN as u16, 0);
-            let measure =
-                probe::Settings { interval: TIMEOUT, timeout: TIMEOUT, ports: 1, spread: false, holders: false };
+            // Whoever waits for an answer shall not wait for a long turn.
+            let interval = SHORT_TURNS;
+            let measure = probe::Settings { interval, timeout: TIMEOUT, ports: 1, spread: false, holders: false };
             let id = self.runner.engine().add(TargetSettings { address, size, tos, legacy, limit: Some(1), measure });
             let answered = |counts: probe::Counts| counts.received + counts.lost > 0;
             while start.elapsed() < TIMEOUT + looked_up {

@@ -138,7 +138,7 @@ impl Prober {
             plan = wanted::plan(&world, &names, &rules, self.settings.cluster, self.settings.engine.key.is_some());
             watches.want(&plan.kinds);
             names.want(&plan.hosts);
-            self.measure(&plan.targets);
+            self.measure(std::mem::take(&mut plan.targets));
             health.set_ready(world.is_read(Kind::UDPProbe));
         }
     }
@@ -148,7 +148,7 @@ impl Prober {
     }
 
     /// Makes what is measured what is wanted; whatever stays as it is goes on undisturbed.
-    fn measure(&self, wanted: &BTreeMap<Place, TargetSettings>) {
+    fn measure(&self, wanted: BTreeMap<Place, TargetSettings>) {
         let mut measured = self.measured();
         let mut engine = self.runner.engine();
         measured.retain(|place, (id, settings)| {
@@ -159,9 +159,7 @@ impl Prober {
             stays
         });
         for (place, settings) in wanted {
-            if !measured.contains_key(place) {
-                measured.insert(place.clone(), (engine.add(settings.clone()), settings.clone()));
-            }
+            measured.entry(place).or_insert_with(|| (engine.add(settings.clone()), settings));
         }
     }
 

@@ -3,16 +3,16 @@
 use super::Prober;
 use super::wanted::Place;
 use crate::core::time::Time;
-use crate::metrics::{HolderSeries, ProbeSeries, label};
+use crate::metrics::{HolderSeries, Parts, ProbeSeries, label};
 use crate::prober::clock;
 use crate::prober::engine::{SendError, Target};
 
 impl Prober {
-    /// The metrics text of all targets.
+    /// The metrics text of all targets, as they are now.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub fn render(&self) -> Parts {
         let (series, strangers) = self.picture();
-        crate::metrics::render_probes(&series, strangers, self.settings.smokeping)
+        crate::metrics::render_probes(series, strangers, self.settings.smokeping)
     }
 
     fn picture(&self) -> (Vec<ProbeSeries>, u64) {

@@ -65,7 +65,7 @@ impl Writer {
         worst: Option<&(f64, String)>,
     ) -> Result<(), StoreError> {
         let now = Timestamp::now();
-        let targets = plan.targets.keys().filter(|place| place.probe == *key).count() as i64;
+        let targets = plan.counts.get(key).copied().unwrap_or_default();
         let own = ProberStatus {
             name: self.name.clone(),
             targets,

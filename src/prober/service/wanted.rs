@@ -76,6 +76,8 @@ pub(super) struct Problem {
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) targets: BTreeMap<Place, TargetSettings>,
+    /// How many targets each probe has.
+    pub(super) counts: BTreeMap<Key, i64>,
     pub(super) problems: BTreeMap<Key, Vec<Problem>>,
     pub(super) kinds: BTreeSet<Kind>,
     pub(super) hosts: BTreeSet<String>,
@@ -99,7 +101,10 @@ pub(super) fn plan(world: &World, names: &Names, rules: &Rules<'_>, cluster: boo
         }
         for (kind, target, address) in found {
             let settings = settings(&probe.spec, kind, address, authenticated);
-            plan.targets.insert(Place { probe: key.clone(), kind, target, address }, settings);
+            let place = Place { probe: key.clone(), kind, target, address };
+            if plan.targets.insert(place, settings).is_none() {
+                *plan.counts.entry(key.clone()).or_default() += 1;
+            }
         }
     }
     plan

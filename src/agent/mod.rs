@@ -7,6 +7,7 @@
 mod announcer;
 mod calendar;
 mod dataplane;
+mod gates;
 mod guard;
 mod inputs;
 mod kernel;
@@ -42,7 +43,7 @@ use crate::core::node::{self, Effect, Input, Node, Set, Versioned};
 use crate::core::placement::Candidate;
 use crate::core::plan::Step;
 use crate::core::view::Gate;
-use crate::gate::{Bpf, GateError};
+use crate::gate::{self, GateError};
 use crate::http::Health;
 use crate::metrics::AgentMetrics;
 use crate::netlink::{Netlink, NetlinkError};
@@ -92,6 +93,8 @@ pub enum GateChoice {
     Auto,
     /// BPF, or not at all.
     Bpf,
+    /// nftables, or not at all.
+    Nft,
     /// None: the node holds addresses only where it was alone first.
     None,
 }
@@ -154,7 +157,8 @@ pub async fn run(
     let (tell_news, mut news) = mpsc::unbounded_channel();
     let (steps, lists) = mpsc::unbounded_channel();
     let (reports, waiting) = mpsc::unbounded_channel();
-    let plane = parts::open_plane(&config, &store, tell_news, &stop).await?;
+    let plane = parts::open_plane(&config, &store, &netlink, tell_news, &stop).await?;
+    let (plane, kind) = plane.map_or((None, Gate::None), |(plane, kind)| (Some(plane), kind));
     let mut parts: JoinSet<Result<(), AgentError>> = JoinSet::new();
     parts::spawn_watchers(&mut parts, &store, &netlink, &told, plane.is_some());
     parts.spawn({
@@ -170,7 +174,7 @@ pub async fn run(
         node: config.node.clone(),
         boot_id: boot_id.trim().to_owned(),
         port: HEARTBEAT_PORT,
-        gate: if plane.is_some() { Gate::Bpf } else { Gate::None },
+        gate: kind,
         named: config.segments.clone(),
         guarded: plane.is_some(),
     };
@@ -215,11 +219,7 @@ pub async fn run(
 pub async fn cleanup(bpffs: &Path) -> Result<usize, AgentError> {
     let _lock = Lock::take()?;
     let removed = kernel::remove_all(&Netlink::new()?).await?;
-    match Bpf::open(bpffs) {
-        Ok(gate) => gate.dismantle()?,
-        Err(error) if error.is_unavailable() => {}
-        Err(error) => return Err(error.into()),
-    }
+    gate::take_down(bpffs)?;
     Ok(removed)
 }
 

@@ -3,38 +3,28 @@
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::dataplane::{DataPlane, News};
-use super::{AgentError, Config, GateChoice, KEY_WAIT, Told, guard, kernel, watches};
-use crate::gate::Bpf;
+use super::{AgentError, Config, KEY_WAIT, Told, gates, guard, kernel, watches};
+use crate::core::view::Gate as Kind;
 use crate::netlink::Netlink;
 use crate::store::SharedStore;
 
-/// Opens the gate and starts the data plane; `None` where the node does without.
+/// Opens the gate and starts the data plane, and says of which kind the gate is; `None` where the node does without.
 pub(super) async fn open_plane(
     config: &Config,
     store: &SharedStore,
+    netlink: &Netlink,
     news: UnboundedSender<News>,
     stop: &CancellationToken,
-) -> Result<Option<DataPlane>, AgentError> {
-    let gate = match config.gate {
-        GateChoice::None => None,
-        GateChoice::Bpf => Some(Bpf::open(&config.bpffs)?),
-        GateChoice::Auto => match Bpf::open(&config.bpffs) {
-            Ok(gate) => Some(gate),
-            Err(error) if error.is_unavailable() => {
-                warn!(%error, "no gate: this node holds addresses only as long as no other takes part in the segment");
-                None
-            }
-            Err(error) => return Err(error.into()),
-        },
-    };
-    let Some(gate) = gate else { return Ok(None) };
+) -> Result<Option<(DataPlane, Kind)>, AgentError> {
+    let Some(gate) = gates::open(config, netlink).await? else { return Ok(None) };
+    let kind = gate.kind();
     loop {
         if let Some(keys) = guard::keys(store, &config.namespace, config.makes_key).await? {
             let plane = DataPlane::start(gate, keys, config.timing, news).map_err(AgentError::DataPlane)?;
-            return Ok(Some(plane));
+            return Ok(Some((plane, kind)));
         }
         info!("waiting for the heartbeat key, which the controller makes");
         tokio::select! {

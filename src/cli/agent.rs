@@ -10,6 +10,7 @@ use super::role::{self, LogArgs, Role};
 use super::store_args::StoreArgs;
 use super::{Exit, Failure};
 use crate::agent::{self, Config, GateChoice};
+use crate::api::Duration;
 use crate::core::failover::Timing;
 use crate::metrics::AgentMetrics;
 
@@ -63,6 +64,13 @@ pub(crate) struct NodeArgs {
     /// The times of failover; the same on all nodes
     #[arg(long, value_enum, default_value = "lan", env = "VIPKEEPER_PROFILE")]
     profile: Profile,
+    /// How long this node holds after the newest heartbeat that was answered, instead of the profile's, such as 600ms; the
+    /// same on all nodes, and at least 4.5 times --heartbeat
+    #[arg(long, env = "VIPKEEPER_GATE_TIME", value_name = "DURATION")]
+    gate_time: Option<Duration>,
+    /// Time between heartbeats, instead of the profile's, such as 120ms; the same on all nodes
+    #[arg(long, env = "VIPKEEPER_HEARTBEAT", value_name = "DURATION")]
+    heartbeat: Option<Duration>,
     /// Namespace of the heartbeat key [default: $POD_NAMESPACE, else vipkeeper]
     #[arg(long, env = "VIPKEEPER_NAMESPACE", value_name = "NAME")]
     namespace: Option<String>,
@@ -71,10 +79,12 @@ pub(crate) struct NodeArgs {
 /// A kind of gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum GateArg {
-    /// BPF where it is to be had, else none
+    /// BPF where it is to be had, else nftables, else none
     Auto,
     /// BPF at tcx, or refuse to start
     Bpf,
+    /// nftables, or refuse to start
+    Nft,
     /// None
     None,
 }
@@ -94,26 +104,34 @@ impl NodeArgs {
     /// The agent's configuration; `makes_key` in a store that nobody else makes the heartbeat key in.
     ///
     /// # Errors
-    /// The host name is no text.
+    /// The host name is no text, or the times do not fit together.
     pub(crate) fn config(&self, makes_key: bool) -> anyhow::Result<Config> {
         Ok(Config {
             gate: match self.gate {
                 GateArg::Auto => GateChoice::Auto,
                 GateArg::Bpf => GateChoice::Bpf,
+                GateArg::Nft => GateChoice::Nft,
                 GateArg::None => GateChoice::None,
             },
             bpffs: self.bpffs.clone(),
-            timing: match self.profile {
-                Profile::Lan => Timing::lan(),
-                Profile::Virtual => Timing::virtual_machines(),
-                Profile::FastLan => Timing::fast_lan(),
-            },
+            timing: self.timing()?,
             namespace: role::namespace(self.namespace.clone().filter(|name| !name.is_empty())),
             makes_key,
             node: role::node_name(self.node.clone())?,
             segments: self.segment.iter().map(|(name, interface)| (interface.clone(), name.clone())).collect(),
             release_on_exit: self.release_on_exit,
         })
+    }
+
+    fn timing(&self) -> anyhow::Result<Timing> {
+        let profile = match self.profile {
+            Profile::Lan => Timing::lan(),
+            Profile::Virtual => Timing::virtual_machines(),
+            Profile::FastLan => Timing::fast_lan(),
+        };
+        let own = |time: Option<Duration>| time.map(|Duration(time)| time);
+        let times = profile.with(own(self.gate_time), own(self.heartbeat));
+        times.map_err(|error| Failure::usage(format!("--profile, --gate-time, --heartbeat: {error}")))
     }
 
     /// The labels given.

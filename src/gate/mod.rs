@@ -8,6 +8,7 @@
 //! One process at a time keeps the gate of a network namespace; the next one finds it by its path and goes on.
 
 mod bpf;
+mod former;
 mod nft;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::bpf::{Bpf, Deadlines, Direction};
+pub use self::former::{is_left, take_down};
 pub use self::nft::Nft;
+use crate::core::time::Time;
+use crate::core::view::Gate as Kind;
 
 /// The numbers that segments may have here.
 pub const SEGMENTS: RangeInclusive<u16> = 1..=511;
@@ -58,7 +62,7 @@ pub enum Choice {
     Nft,
 }
 
-/// A gate of either kind. What keeps it open differs: [`Bpf::deadlines`], or packets with [`Nft::mark`].
+/// A gate of either kind. What keeps it open until its deadlines differs: nothing more, or packets with [`Gate::mark`].
 #[derive(Debug)]
 pub enum Gate {
     /// At tcx; never late.
@@ -68,20 +72,79 @@ pub enum Gate {
 }
 
 impl Gate {
-    /// Opens the gate of the calling thread's network namespace: BPF kept under `bpffs`, or nftables with `timeout`. The
-    /// second value is why it is not the first kind, where [`Choice::Auto`] had to fall back.
+    /// Opens the gate of the calling thread's network namespace: BPF kept under `bpffs`, or nftables with `timeout`. What
+    /// a former process left of the other kind is taken over, and taken down only when all of it stands here. The second
+    /// value is why it is not the first kind, where [`Choice::Auto`] had to fall back.
     ///
     /// # Errors
-    /// [`GateError`], of the last kind that was tried.
+    /// [`GateError`], of the last kind that was tried; [`GateError::Unread`] when the other kind has left something that
+    /// cannot be read ([`take_down`]).
     pub fn open(choice: Choice, bpffs: &Path, timeout: Duration) -> Result<(Self, Option<GateError>), GateError> {
-        let nft = || Nft::open(timeout).map(Self::Nft);
+        let nft = || Self::open_nft(bpffs, timeout);
         match choice {
             Choice::Nft => Ok((nft()?, None)),
             Choice::Bpf | Choice::Auto => match Bpf::open(bpffs) {
-                Ok(bpf) => Ok((Self::Bpf(bpf), None)),
+                Ok(bpf) => Ok((former::from_nft(Self::Bpf(bpf), timeout)?, None)),
                 Err(why) if choice == Choice::Auto && why.is_unavailable() => Ok((nft()?, Some(why))),
                 Err(error) => Err(error),
             },
+        }
+    }
+
+    fn open_nft(bpffs: &Path, timeout: Duration) -> Result<Self, GateError> {
+        former::from_bpf(Self::Nft(Nft::open(timeout)?), bpffs)
+    }
+
+    /// Which kind it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Bpf(_) => Kind::Bpf,
+            Self::Nft(_) => Kind::Nft,
+        }
+    }
+
+    /// Lets a segment's addresses pass until `deadline`, on `CLOCK_BOOTTIME`; without one without end. An earlier deadline
+    /// than before is in force when this returns.
+    ///
+    /// # Errors
+    /// The kernel's reason, of nftables only; then the deadline is as it was.
+    pub fn extend(&mut self, segment: u16, deadline: Option<Time>) -> Result<(), GateError> {
+        match self {
+            Self::Bpf(gate) => {
+                gate.deadlines().set(segment, deadline);
+                Ok(())
+            }
+            Self::Nft(gate) => gate.extend(segment, deadline),
+        }
+    }
+
+    /// Until when a segment's addresses may pass; `None` without end.
+    #[must_use]
+    pub fn deadline(&self, segment: u16) -> Option<Time> {
+        match self {
+            Self::Bpf(gate) => gate.deadlines().get(segment),
+            Self::Nft(gate) => gate.deadline(segment),
+        }
+    }
+
+    /// Keeps a segment's deadline in force after the end of this process, for the next one.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn leave(&mut self, segment: u16) -> Result<(), GateError> {
+        match self {
+            Self::Bpf(_) => Ok(()),
+            Self::Nft(gate) => gate.leave(segment),
+        }
+    }
+
+    /// The mark (`SO_MARK`, socket(7)) of a packet that is sent at once on the segment; 0 for none.
+    #[must_use]
+    pub fn mark(&mut self, segment: u16) -> u32 {
+        match self {
+            Self::Bpf(_) => 0,
+            Self::Nft(gate) => gate.mark_now(segment),
         }
     }
 
@@ -124,6 +187,17 @@ impl Gate {
         match self {
             Self::Bpf(gate) => gate.set(ip, entry),
             Self::Nft(gate) => gate.set(ip, entry),
+        }
+    }
+
+    /// [`Self::set`] of many addresses, which takes hardly longer than of one. After an error some may have been set.
+    ///
+    /// # Errors
+    /// [`GateError::Segment`]; the kernel's reason.
+    pub fn set_all(&mut self, entries: &[(IpAddr, Entry)]) -> Result<(), GateError> {
+        match self {
+            Self::Bpf(gate) => entries.iter().try_for_each(|(ip, entry)| gate.set(*ip, *entry)),
+            Self::Nft(gate) => gate.set_all(entries),
         }
     }
 
@@ -173,6 +247,9 @@ pub enum GateError {
     /// What is pinned is not of the form that this version makes.
     #[error("{} is of another form than this version's; remove it", .0.display())]
     Foreign(PathBuf),
+    /// What a former process left of the other kind cannot be read, and so not be taken over.
+    #[error("a former run has left a BPF gate that cannot be read")]
+    Unread(#[source] Box<GateError>),
     /// A number that no segment can have.
     #[error("segment number {0} is not from 1 to 511")]
     Segment(u16),
@@ -201,9 +278,11 @@ impl GateError {
             Self::NoBpffs(_) => true,
             Self::Kernel { source, .. } => matches!(
                 source.raw_os_error(),
-                Some(libc::EPERM | libc::EACCES | libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)
+                Some(
+                    libc::EPERM | libc::EACCES | libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT
+                )
             ),
-            Self::Locked(_) | Self::Foreign(_) | Self::Segment(_) | Self::Namespace => false,
+            Self::Locked(_) | Self::Foreign(_) | Self::Unread(_) | Self::Segment(_) | Self::Namespace => false,
         }
     }
 }

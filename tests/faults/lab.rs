@@ -119,7 +119,8 @@ impl Lab {
             Contender::Vipkeeper => {
                 let mut command = self.nodes[node].station.netns.command(&program());
                 command.args(["agent", "--node", &self.nodes[node].name()]);
-                command.args(["--gate", if self.shape.gate == Gate::Bpf { "bpf" } else { "nft" }]);
+                let bpf = self.shape.gate == Gate::Bpf || (self.shape.gate == Gate::Mixed && node.is_multiple_of(2));
+                command.args(["--gate", if bpf { "bpf" } else { "nft" }]);
                 command.arg("--bpffs").arg(self.nodes[node].bpffs.path());
                 command.args([
                     "--profile",

@@ -23,9 +23,12 @@ mod table;
 
 use std::time::Duration;
 
-use lab::Lab;
+use vipkeeper::core::view::Gate as Kind;
+
+use lab::{Lab, SOON};
 use run::run;
-use table::{Cell, Contender, Family, Fault, Policy, Profile, Shape, Store, USUAL};
+use support::wait_until;
+use table::{Cell, Contender, Family, Fault, Gate, Policy, Profile, Shape, Store, USUAL};
 
 /// Faults, how long they last in seconds, and how often each is done.
 type Group = (Shape, &'static [(Fault, f64, usize)]);
@@ -64,6 +67,18 @@ const TWO: Group = (Shape { nodes: 2, ..USUAL }, &[(Fault::Restarted, 1.0, 1)]);
 const FAST: Group = (
     Shape { policy: Policy::Fast, profile: Profile::FastLan, ..USUAL },
     &[(Fault::PowerLost, 1.0, 1), (Fault::Killed, 1.0, 1)],
+);
+const NFT: Group = (
+    Shape { gate: Gate::Nft, ..USUAL },
+    &[(Fault::Killed, 1.0, 2), (Fault::Stopped, 2.0, 2), (Fault::PowerLost, 1.0, 1), (Fault::Restarted, 1.0, 2)],
+);
+const NFT_IPV6: Group = (
+    Shape { gate: Gate::Nft, family: Family::V6, ..USUAL },
+    &[(Fault::Killed, 1.0, 1), (Fault::Stopped, 2.0, 1), (Fault::CarrierLost, 2.0, 1)],
+);
+const BOTH_GATES: Group = (
+    Shape { gate: Gate::Mixed, ..USUAL },
+    &[(Fault::Killed, 1.0, 1), (Fault::PowerLost, 1.0, 2), (Fault::Stopped, 2.0, 1), (Fault::Rolling, 0.5, 1)],
 );
 const CLUSTER: Group = (
     Shape { store: Store::Kubernetes, ..USUAL },
@@ -124,6 +139,37 @@ fn two_nodes() {
 #[test]
 fn a_policy_that_does_not_wait() {
     check(FAST);
+}
+
+#[test]
+fn gates_of_nftables() {
+    check(NFT);
+    check(NFT_IPV6);
+}
+
+#[test]
+fn gates_of_both_kinds_on_one_segment() {
+    check(BOTH_GATES);
+}
+
+/// What a former run left with another gate is taken over: nothing moves, and its successors know for how long to wait.
+#[test]
+fn a_restart_with_another_gate() {
+    let mut lab = Lab::new(USUAL);
+    for gate in [Gate::Nft, Gate::Bpf, Gate::Nft] {
+        lab.shape.gate = gate;
+        let cell = Cell::new(Fault::Restarted, lab.shape, 1.0);
+        let run = run(&mut lab, cell);
+        run.judge(cell).unwrap_or_else(|reason| panic!("{reason}\n{}", lab.story()));
+        let holder = lab.holder().unwrap();
+        let node = &lab.nodes[holder];
+        let table = node.station.netns.command("nft").args(["list", "table", "netdev", "vipkeeper"]).output().unwrap();
+        assert_eq!(table.status.success(), gate == Gate::Nft);
+        let kind = if gate == Gate::Nft { Kind::Nft } else { Kind::Bpf };
+        wait_until(SOON, "the view to say so", || {
+            lab.journal().and_then(journal::Journal::view).is_some_and(|view| view.members[&node.name()].gate == kind)
+        });
+    }
 }
 
 #[test]

@@ -71,6 +71,8 @@ pub(crate) enum Expected {
 pub(crate) enum Gate {
     Bpf,
     Nft,
+    /// BPF at every other node, the first among them.
+    Mixed,
 }
 
 /// `failoverPolicy`.
@@ -216,8 +218,10 @@ impl Shape {
             }),
             Contender::Keepalived(advert) => words.push(format!("keepalived {} s", f64::from(advert) / 1000.0)),
         }
-        if self.gate == Gate::Nft {
-            words.push("nft".into());
+        match self.gate {
+            Gate::Bpf => {}
+            Gate::Nft => words.push("nft".into()),
+            Gate::Mixed => words.push("bpf and nft".into()),
         }
         if self.policy == Policy::Fast {
             words.push("Fast".into());
@@ -260,7 +264,7 @@ impl Cell {
         };
         match (self.shape.policy, self.shape.gate) {
             (Policy::Fast, _) => gate,
-            (Policy::Safe, Gate::Nft) if self.fault == Fault::Stopped => Duration::from_millis(300),
+            (Policy::Safe, Gate::Nft | Gate::Mixed) if self.fault == Fault::Stopped => Duration::from_millis(300),
             (Policy::Safe, _) => Duration::ZERO,
         }
     }

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod former;
 mod keeping;
 mod lateness;
 mod nft;

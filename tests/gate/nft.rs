@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
+use vipkeeper::clock;
 use vipkeeper::gate::{Choice, Entry, Gate, GateError, Nft, State};
 use vipkeeper::netlink::Netlink;
 
@@ -79,7 +80,7 @@ fn states_and_hardness_mean_what_they_mean_at_the_other_gate() {
     assert!(reached(&client), "an address that the gate does not know passes");
     set(&mut gate, entry(State::Claim, false));
     assert!(!reached(&client), "nothing has opened it yet");
-    gate.open_without_end(7).unwrap();
+    gate.extend(7, None).unwrap();
     assert!(reached(&client));
     set(&mut gate, entry(State::Accept, false));
     assert!(!reached(&client));
@@ -100,7 +101,7 @@ fn states_and_hardness_mean_what_they_mean_at_the_other_gate() {
         set(&mut gate, entry(state, hard));
         assert_eq!(vips().map(|ip| ping(&client, ip)), [through; 2], "{state:?}, hard: {hard}");
     }
-    gate.shut(7).unwrap();
+    gate.extend(7, Some(clock::now())).unwrap();
     assert_eq!(vips().map(|ip| ping(&client, ip)), [false; 2]);
     assert!(ping(&client, node.ipv4().into()) && ping(&client, node.ipv6().into()), "nothing else is touched");
     vips().into_iter().for_each(|ip| gate.remove(ip).unwrap());

@@ -3,6 +3,7 @@
 //! Nothing in it waits but poll(2): the store and the kernel's addresses are the agent's, which is told by a queue that
 //! is never full. The thread is the gate's only writer.
 
+mod effects;
 mod segment;
 mod thread;
 
@@ -17,7 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::core::failover::{Event, Outcome, Placement, Purpose, Timing, VipState};
 use crate::core::view::{Patch, Registration, View};
-use crate::gate::Bpf;
+use crate::gate::Gate;
 use crate::wire::heartbeat::Keys;
 
 use self::thread::Thread;
@@ -89,7 +90,7 @@ impl DataPlane {
     ///
     /// # Errors
     /// The system has no thread or no event descriptor left.
-    pub(super) fn start(gate: Bpf, keys: Keys, timing: Timing, news: UnboundedSender<News>) -> std::io::Result<Self> {
+    pub(super) fn start(gate: Gate, keys: Keys, timing: Timing, news: UnboundedSender<News>) -> std::io::Result<Self> {
         let (orders, waiting) = mpsc::channel();
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let thread = Thread::new(gate, keys, timing, waiting, Arc::clone(&wake), news);

@@ -4,38 +4,59 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::core::failover::{Failover, VipState};
 use crate::core::time::Time;
 use crate::core::view::Registration;
-use crate::wire::heartbeat::{Keys, LEN, Packet, Window, id};
+use crate::wire::heartbeat::{HeartbeatError, Keys, LEN, Packet, Window, id};
 
-/// Packets that one look takes at most, so that a flood delays no timer.
-const BATCH: usize = 256;
+/// Why a datagram counts for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rejected {
+    /// It is no authentic packet.
+    Packet(HeartbeatError),
+    /// It, or a later one than it, was here before.
+    Replayed,
+}
 
 /// A segment that this node takes part in.
 #[derive(Debug)]
 pub(super) struct Segment {
+    pub(super) name: String,
     /// Its number at the gate.
     pub(super) number: u16,
     pub(super) machine: Failover,
     /// What the machine wants of each VIP, by uid.
     pub(super) states: BTreeMap<String, VipState>,
+    /// The gate stands on its link.
+    pub(super) gated: bool,
     socket: Option<UdpSocket>,
+    /// What the socket's packets are marked with.
+    mark: u32,
     windows: BTreeMap<(u64, u64), Window>,
     /// The members' addresses as of this version of the view.
     addresses: (u64, BTreeMap<u64, SocketAddr>),
 }
 
 impl Segment {
-    pub(super) fn new(number: u16, machine: Failover, states: BTreeMap<String, VipState>) -> Self {
-        Self { number, machine, states, socket: None, windows: BTreeMap::new(), addresses: (0, BTreeMap::new()) }
+    pub(super) fn new(name: &str, number: u16, machine: Failover, states: BTreeMap<String, VipState>) -> Self {
+        Self {
+            name: name.to_owned(),
+            number,
+            machine,
+            states,
+            gated: false,
+            socket: None,
+            mark: 0,
+            windows: BTreeMap::new(),
+            addresses: (0, BTreeMap::new()),
+        }
     }
 
     /// Listens at the node's place on the segment.
     pub(super) fn listen(&mut self, me: &Registration) -> io::Result<()> {
-        self.socket = None;
+        (self.socket, self.mark) = (None, 0);
         let address = SocketAddr::new(me.address, me.port);
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
@@ -51,21 +72,15 @@ impl Segment {
         self.socket.as_ref()
     }
 
-    /// The authentic packets that wait and were not seen before.
-    pub(super) fn receive(&mut self, keys: &Keys) -> Vec<Packet> {
-        let mut packets = Vec::new();
-        let Some(socket) = &self.socket else { return packets };
+    /// The next datagram that waits, if there is one.
+    pub(super) fn receive(&mut self, keys: &Keys) -> Option<Result<Packet, Rejected>> {
         let mut buffer = [0; LEN + 1];
-        for _ in 0..BATCH {
-            let Ok(length) = socket.recv(&mut buffer) else { break };
-            let packet = buffer.get(..length).and_then(|bytes| Packet::read(bytes, keys).ok());
-            packets.extend(
-                packet.filter(|packet| {
-                    self.windows.entry((packet.node, packet.boot)).or_default().accept(packet.sequence)
-                }),
-            );
-        }
-        packets
+        let length = self.socket.as_ref()?.recv(&mut buffer).ok()?;
+        let packet = Packet::read(buffer.get(..length).unwrap_or_default(), keys).map_err(Rejected::Packet);
+        Some(packet.and_then(|packet| {
+            let new = self.windows.entry((packet.node, packet.boot)).or_default().accept(packet.sequence);
+            if new { Ok(packet) } else { Err(Rejected::Replayed) }
+        }))
     }
 
     /// Throws away what waits: it is older than the pause that this process comes from.
@@ -75,8 +90,9 @@ impl Segment {
         while socket.recv(&mut buffer).is_ok() {}
     }
 
-    /// Sends a packet to the member with this id. What is lost is said again by the next heartbeat.
-    pub(super) fn send(&mut self, to: u64, packet: &Packet, keys: &Keys) {
+    /// Sends a packet to the member with this id, with a mark (`SO_MARK`, socket(7)). What is lost is said again by the
+    /// next heartbeat.
+    pub(super) fn send(&mut self, to: u64, packet: &Packet, keys: &Keys, mark: u32) {
         let (version, view) = self.machine.current_view();
         if self.addresses.0 != version {
             let all =
@@ -84,6 +100,11 @@ impl Segment {
             self.addresses = (version, all.collect());
         }
         if let (Some(socket), Some(address)) = (&self.socket, self.addresses.1.get(&to)) {
+            if mark != self.mark {
+                // A packet with a mark that it must not have would keep the gate open: it is not sent.
+                let Ok(()) = SockRef::from(socket).set_mark(mark) else { return };
+                self.mark = mark;
+            }
             let _lost = socket.send_to(&packet.to_bytes(keys), address);
         }
     }
@@ -92,4 +113,10 @@ impl Segment {
     pub(super) fn due(&self) -> Time {
         self.machine.poll_timeout().0
     }
+}
+
+/// The index of a link of this thread's network namespace.
+pub(super) fn index(interface: &str) -> io::Result<u32> {
+    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    Ok(rustix::net::netdevice::name_to_index(&socket, interface)?)
 }

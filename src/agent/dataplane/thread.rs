@@ -12,46 +12,53 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::segment::Segment;
 use super::{Address, News, Order};
 use crate::clock;
-use crate::core::failover::{Effect, FOREVER, Failover, Input, Rules, Start, Timing, VipState};
+use crate::core::failover::{FOREVER, Failover, Input, Rules, Start, Timing, VipState};
 use crate::core::time::Time;
 use crate::core::view::Registration;
-use crate::gate::{Bpf, Deadlines, Entry, SEGMENTS, State};
+use crate::gate::{Entry, Gate, SEGMENTS, State};
 use crate::wire::heartbeat::{Keys, id};
 
+/// Packets that one look at a segment takes at most, so that a flood delays no timer.
+const BATCH: usize = 256;
+
+/// Descriptors that are waited for without asking for memory.
+const WATCHED: usize = 16;
+
 pub(super) struct Thread {
-    gate: Bpf,
-    deadlines: Deadlines,
-    keys: Keys,
-    timing: Timing,
+    pub(super) gate: Gate,
+    pub(super) keys: Keys,
+    pub(super) timing: Timing,
     orders: Receiver<Order>,
     wake: Arc<OwnedFd>,
-    news: UnboundedSender<News>,
-    segments: BTreeMap<String, Segment>,
-    vips: BTreeMap<String, Address>,
+    pub(super) news: UnboundedSender<News>,
+    pub(super) segments: Vec<Segment>,
+    pub(super) vips: BTreeMap<String, Address>,
+    /// VIPs whose state has changed and is not at the gate yet.
+    pub(super) changed: Vec<String>,
 }
 
 impl Thread {
     pub(super) fn new(
-        gate: Bpf,
+        gate: Gate,
         keys: Keys,
         timing: Timing,
         orders: Receiver<Order>,
         wake: Arc<OwnedFd>,
         news: UnboundedSender<News>,
     ) -> Self {
-        let deadlines = gate.deadlines();
-        Self { gate, deadlines, keys, timing, orders, wake, news, segments: BTreeMap::new(), vips: BTreeMap::new() }
+        let (segments, vips) = (Vec::new(), BTreeMap::new());
+        Self { gate, keys, timing, orders, wake, news, segments, vips, changed: Vec::new() }
     }
 
     /// Works until nobody gives orders any more.
     pub(super) fn run(mut self) {
         loop {
-            let due = self.segments.values().map(Segment::due).min();
+            let due = self.segments.iter().map(Segment::due).min();
             self.wait(due);
             let now = clock::now();
             // Whoever slept past its timer first drops what is queued: it speaks of the time before.
             if due.is_some_and(|due| now.since(due) >= self.timing.beat) {
-                self.segments.values().for_each(Segment::discard);
+                self.segments.iter().for_each(Segment::discard);
             }
             loop {
                 match self.orders.try_recv() {
@@ -61,9 +68,7 @@ impl Thread {
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
-            for name in self.segments.keys().cloned().collect::<Vec<_>>() {
-                self.look(&name);
-            }
+            (0..self.segments.len()).for_each(|at| self.look(at));
         }
     }
 
@@ -72,47 +77,52 @@ impl Thread {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),
         });
-        let sockets = self.segments.values().filter_map(Segment::socket);
-        let mut watched: Vec<PollFd<'_>> = sockets.map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
-        watched.push(PollFd::new(&*self.wake, PollFlags::IN));
+        let wake = || PollFd::new(&*self.wake, PollFlags::IN);
+        let mut sockets = self.segments.iter().filter_map(Segment::socket).map(|s| PollFd::new(s, PollFlags::IN));
         // An interrupted wait is a short one.
-        let _interrupted = poll(&mut watched, timeout.as_ref());
+        let _interrupted = if self.segments.len() < WATCHED {
+            let mut watched: [PollFd<'_>; WATCHED] = std::array::from_fn(|_| sockets.next().unwrap_or_else(wake));
+            poll(&mut watched, timeout.as_ref())
+        } else {
+            poll(&mut sockets.chain([wake()]).collect::<Vec<_>>(), timeout.as_ref())
+        };
         let _empty = rustix::io::read(&*self.wake, &mut [0; 8]);
     }
 
     /// Takes in what came for a segment and what is due there.
-    fn look(&mut self, name: &str) {
-        let Some(segment) = self.segments.get_mut(name) else { return };
-        for packet in segment.receive(&self.keys) {
-            self.tell(name, Input::Packet(packet));
+    fn look(&mut self, at: usize) {
+        for _ in 0..BATCH {
+            let Some(packet) = self.segments.get_mut(at).and_then(|segment| segment.receive(&self.keys)) else { break };
+            if let Ok(packet) = packet {
+                self.tell(at, Input::Packet(packet));
+            }
         }
-        if let Some(segment) = self.segments.get_mut(name)
+        if let Some(segment) = self.segments.get_mut(at)
             && segment.due() <= clock::now()
         {
             segment.machine.handle_timeout(clock::now());
-            self.drain(name);
+            self.drain(at);
         }
     }
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::Join { segment, me } => self.join(&segment, me),
-            Order::View { segment, version, view, fresh } => self.tell(&segment, Input::View { version, view, fresh }),
-            Order::Patched { segment, ticket, outcome } => self.tell(&segment, Input::Patched { ticket, outcome }),
+            Order::Join { segment, me } => self.join(&segment, &me),
+            Order::View { segment, version, view, fresh } => {
+                self.tell_of(&segment, Input::View { version, view, fresh })
+            }
+            Order::Patched { segment, ticket, outcome } => self.tell_of(&segment, Input::Patched { ticket, outcome }),
             Order::Vips(vips) => {
                 self.vips = vips;
-                self.vips.keys().cloned().collect::<Vec<_>>().iter().for_each(|uid| self.apply(uid));
+                let all: Vec<String> = self.vips.keys().cloned().collect();
+                self.apply(&all);
             }
             Order::Vip(uid, address) => {
                 if self.vips.insert(uid.clone(), address) != Some(address) {
-                    self.apply(&uid);
+                    self.apply(&[uid]);
                 }
             }
-            Order::Placement(placement) => {
-                for name in self.segments.keys().cloned().collect::<Vec<_>>() {
-                    self.tell(&name, Input::Placement(Arc::clone(&placement)));
-                }
-            }
+            Order::Placement(placement) => self.tell_all(&Input::Placement(placement)),
             Order::Forget(ip) => self.forget(ip),
             Order::Link(link) => {
                 if let Err(error) = self.gate.attach(link) {
@@ -136,37 +146,50 @@ impl Thread {
         }
     }
 
-    fn join(&mut self, name: &str, me: Registration) {
-        if !self.segments.contains_key(name) && !self.begin(name, &me) {
+    fn join(&mut self, name: &str, me: &Registration) {
+        if self.place(name).is_none() && !self.begin(name, me) {
             return;
         }
-        if let Some(segment) = self.segments.get_mut(name)
-            && let Err(error) = segment.listen(&me)
-        {
+        let Some(at) = self.place(name) else { return };
+        let gated = self.is_gated(&me.interface);
+        let Some(segment) = self.segments.get_mut(at) else { return };
+        segment.gated = gated;
+        if let Err(error) = segment.listen(me) {
             self.failed(format!("no heartbeats on {} ({}:{}): {error}", me.interface, me.address, me.port));
         }
-        self.drain(name);
+        self.drain(at);
+    }
+
+    /// Whether the gate stands on a link, of which only the name is known.
+    fn is_gated(&mut self, interface: &str) -> bool {
+        let attached = super::segment::index(interface)
+            .map_err(|error| error.to_string())
+            .and_then(|link| self.gate.attach(link).map_err(|error| error.to_string()));
+        if let Err(error) = &attached {
+            self.failed(format!("no address is held on {interface}, for the gate is not there: {error}"));
+        }
+        attached.is_ok()
     }
 
     /// Starts the machine of a segment from what a former process left at the gate.
     fn begin(&mut self, name: &str, me: &Registration) -> bool {
         let number = number(name);
-        if let Some((other, _)) = self.segments.iter().find(|(_, segment)| segment.number == number) {
+        if let Some(other) = self.segments.iter().find(|segment| segment.number == number) {
+            let other = &other.name;
             self.failed(format!("segments {name} and {other} share a number at the gate; name one with --segment"));
             return false;
         }
         let passing = self.adopted(number);
-        let gate = self.deadlines.get(number).unwrap_or(FOREVER);
         let start = Start {
             segment: name.to_owned(),
             me: me.clone(),
             timing: self.timing,
             rules: Rules::all(),
-            gate,
+            gate: self.gate.deadline(number).unwrap_or(FOREVER),
             vips: passing.clone(),
         };
         let machine = Failover::new(clock::now(), start);
-        self.segments.insert(name.to_owned(), Segment::new(number, machine, passing.clone()));
+        self.segments.push(Segment::new(name, number, machine, passing.clone()));
         self.say(News::Started { segment: name.to_owned(), vips: passing });
         true
     }
@@ -198,94 +221,33 @@ impl Thread {
         passing
     }
 
-    fn tell(&mut self, name: &str, input: Input) {
-        if let Some(segment) = self.segments.get_mut(name) {
+    /// The place of a segment in the list.
+    fn place(&self, name: &str) -> Option<usize> {
+        self.segments.iter().position(|segment| segment.name == name)
+    }
+
+    fn tell_of(&mut self, name: &str, input: Input) {
+        if let Some(at) = self.place(name) {
+            self.tell(at, input);
+        }
+    }
+
+    fn tell(&mut self, at: usize, input: Input) {
+        if let Some(segment) = self.segments.get_mut(at) {
             segment.machine.handle(clock::now(), input);
-            self.drain(name);
+            self.drain(at);
         }
     }
 
     fn tell_all(&mut self, input: &Input) {
-        for name in self.segments.keys().cloned().collect::<Vec<_>>() {
-            self.tell(&name, input.clone());
-        }
+        (0..self.segments.len()).for_each(|at| self.tell(at, input.clone()));
     }
 
-    /// Carries out what a machine asks for, in its order.
-    fn drain(&mut self, name: &str) {
-        while let Some(effect) = self.segments.get_mut(name).and_then(|segment| segment.machine.poll_effect()) {
-            let segment = name.to_owned();
-            match effect {
-                Effect::Send { to, packet } => {
-                    if let Some(segment) = self.segments.get_mut(name) {
-                        segment.send(to, &packet, &self.keys);
-                    }
-                }
-                Effect::Gate(at) => {
-                    if let Some(segment) = self.segments.get(name) {
-                        self.deadlines.set(segment.number, (at != FOREVER).then_some(at));
-                    }
-                }
-                Effect::Set { uid, state } => {
-                    if let Some(segment) = self.segments.get_mut(name) {
-                        segment.states.insert(uid.clone(), state);
-                    }
-                    self.apply(&uid);
-                }
-                Effect::Patch { ticket, purpose, patch } => self.say(News::Patch { segment, ticket, purpose, patch }),
-                Effect::Read => self.say(News::Read { segment }),
-                Effect::ProbeGateway => {}
-                Effect::Exit => self.say(News::Exit { segment }),
-                Effect::Report(event) => self.say(News::Event { segment, event }),
-            }
-        }
-    }
-
-    /// Brings the gate's entry of a VIP in line with what its machine wants, as soon as its address is known, and says so.
-    fn apply(&mut self, uid: &str) {
-        let Some(address) = self.vips.get(uid).copied() else { return };
-        let wanted = self.segments.values().find_map(|segment| Some((segment.number, *segment.states.get(uid)?)));
-        let Some((segment, state)) = wanted else { return };
-        let at_gate = match state {
-            VipState::Shut => State::Shut,
-            VipState::Accept => State::Accept,
-            VipState::Claim => State::Claim,
-        };
-        let done = self.set(address.ip, Entry { segment, state: at_gate, hard: address.hard });
-        if done || state == VipState::Shut {
-            self.say(News::Set { uid: uid.to_owned(), state });
-        }
-    }
-
-    /// Whether the gate does as it is told.
-    fn set(&mut self, ip: IpAddr, entry: Entry) -> bool {
-        let result = self.gate.set(ip, entry);
-        if let Err(error) = &result {
-            self.failed(format!("the gate does not take {ip}: {error}"));
-        }
-        result.is_ok()
-    }
-
-    /// The gate forgets an address that stands here no more, unless it is wanted again.
-    fn forget(&mut self, ip: IpAddr) {
-        let uids = self.vips.iter().filter(|(_, vip)| vip.ip == ip).map(|(uid, _)| uid);
-        let shut = |uid: &String| {
-            let states = self.segments.values().filter_map(|segment| segment.states.get(uid));
-            states.into_iter().all(|state| *state == VipState::Shut)
-        };
-        if !uids.into_iter().all(shut) {
-            return;
-        }
-        if let Err(error) = self.gate.remove(ip) {
-            self.failed(format!("the gate does not forget {ip}: {error}"));
-        }
-    }
-
-    fn failed(&self, what: String) {
+    pub(super) fn failed(&self, what: String) {
         self.say(News::Failed(what));
     }
 
-    fn say(&self, news: News) {
+    pub(super) fn say(&self, news: News) {
         // Whoever does not listen any more is about to end.
         let _ended = self.news.send(news);
     }

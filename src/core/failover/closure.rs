@@ -7,7 +7,6 @@ use super::Failover;
 use super::io::FOREVER;
 use super::peers::Peer;
 use super::rules::Rule;
-use super::timing::lateness;
 use crate::core::time::Time;
 use crate::core::view::{Assignment, Mode, Right, closing_count};
 use crate::wire::heartbeat::{Body, id};
@@ -128,7 +127,7 @@ impl Failover {
         let peer = peer.filter(|peer| peer.epoch == right.epoch)?;
         let (_, seen) = peer.fenced.filter(|(epoch, _)| *epoch == right.epoch)?;
         let timing = &self.timing;
-        let wait = |time| timing.wait(time, peer.rho, self.rules) + lateness(peer.gate);
+        let wait = |time| timing.wait(time, peer.rho, self.rules) + timing.lateness(peer.gate);
         let lease = seen + wait(timing.lease);
         let floor = match peer.mode {
             Mode::Api if self.rules.has(Rule::ApiInClosure) => lease,

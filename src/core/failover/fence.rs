@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::Failover;
 use super::io::{Event, FOREVER, Purpose};
 use super::rules::Rule;
-use super::timing::lateness;
 use crate::core::placement::{self, Candidate, Load};
 use crate::core::time::Time;
 use crate::core::view::{Gate, Mode, Right, closing_count};
@@ -181,7 +180,7 @@ impl Failover {
         let api = self.own.registered.mode == Mode::Api;
         if self.others().nth(1).is_none() {
             // One of two: the only watcher waits until its own silence has closed the victim's right.
-            let closed = self.timing.wait(self.timing.gate, peer.rho, self.rules) + lateness(peer.gate);
+            let closed = self.timing.wait(self.timing.gate, peer.rho, self.rules) + self.timing.lateness(peer.gate);
             let last = peer.acknowledged.filter(|(epoch, _)| *epoch == peer.epoch).map_or(self.started, |(_, at)| at);
             let sole = peer.watchers.as_slice() == [self.id] && peer.mode == Mode::Peers;
             return (holds && api && sole && self.hears_gateway(now)).then(|| (victim, last + closed));

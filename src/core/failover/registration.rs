@@ -96,7 +96,7 @@ impl Failover {
     }
 
     fn change(&mut self, now: Time, right: &Right, mode: Mode, names: &BTreeMap<String, u64>) {
-        let Ok(patch) = self.view.change_mode(right, mode, names) else {
+        let Ok(patch) = self.view.change_mode_and_gate(right, mode, names, self.me.gate) else {
             self.own.retry_at = now + self.timing.beat;
             return;
         };

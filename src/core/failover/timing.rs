@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::rules::{Rule, Rules};
 use crate::core::view::Gate;
 
-/// For how long the gate of the nftables fallback may stay open after its refresher stopped (DESIGN's T).
-const NFT_LATENESS: Duration = Duration::from_millis(300);
+/// A larger timeout of the nftables gate makes more of two claimants than it saves of false alarms.
+const LONGEST_NFT: Duration = Duration::from_millis(300);
 const MILLION: u64 = 1_000_000;
 /// A larger bound of a clock's rate error makes waiting times absurd.
 const MAX_RHO: u32 = 250_000;
@@ -114,6 +114,32 @@ impl Timing {
         }
     }
 
+    /// These times with another gate time or another interval of heartbeats.
+    ///
+    /// # Errors
+    /// See [`Self::check`].
+    pub fn with(self, gate: Option<Duration>, beat: Option<Duration>) -> Result<Self, TimingError> {
+        let (gate, beat) = (gate.unwrap_or(self.gate), beat.unwrap_or(self.beat));
+        let times = Self { gate, beat, mass: gate * 3 / 2, ..self };
+        times.check().map(|()| times)
+    }
+
+    /// T: for how long an nftables gate stays open after each packet that keeps it so, min(300 ms, D − 2h), in whole
+    /// milliseconds. It may shut so much later than its deadline, after a stop between check and send.
+    #[must_use]
+    pub fn nft(&self) -> Duration {
+        let timeout = self.gate.saturating_sub(self.beat * 2).min(LONGEST_NFT);
+        Duration::from_millis(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// How much later than its deadline a gate of this kind may shut after its process was stopped.
+    pub(super) fn lateness(&self, gate: Gate) -> Duration {
+        match gate {
+            Gate::Bpf | Gate::None => Duration::ZERO,
+            Gate::Nft => self.nft(),
+        }
+    }
+
     /// Checks that detection and fencing hide inside the gate time, and that one lost patch ends nothing.
     ///
     /// # Errors
@@ -165,14 +191,6 @@ fn scale(time: Duration, more: u64, less: u64) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// How much later than its deadline a gate of this kind may shut after its process was stopped.
-pub(super) const fn lateness(gate: Gate) -> Duration {
-    match gate {
-        Gate::Bpf | Gate::None => Duration::ZERO,
-        Gate::Nft => NFT_LATENESS,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +212,16 @@ mod tests {
         assert!(refused(Timing { renew: ms(1_000), ..lan }).contains("two renewals"));
         assert!(refused(Timing { gate: ms(1_100), ..lan }).contains("third of the lease"));
         assert!(refused(Timing { rho: 300_000, ..lan }).contains("parts per million"));
+    }
+
+    #[test]
+    fn times_of_ones_own_are_checked_and_the_rest_follows() {
+        let ms = Duration::from_millis;
+        let own = Timing::lan().with(Some(ms(400)), Some(ms(80))).unwrap();
+        assert_eq!((own.gate, own.beat, own.mass, own.nft()), (ms(400), ms(80), ms(600), ms(240)));
+        assert_eq!(Timing::lan().with(None, None), Ok(Timing::lan()));
+        assert_eq!(Timing::lan().with(None, Some(ms(112))), Err(TimingError::Gate { gate: ms(500), beat: ms(112) }));
+        assert_eq!([Timing::lan(), Timing::fast_lan()].map(|times| times.nft()), [ms(300), ms(150)]);
     }
 
     #[test]

@@ -98,6 +98,23 @@ impl View {
         Ok(patch)
     }
 
+    /// [`Self::change_mode`] by a process whose gate may be of another kind than that of the one before it, which others
+    /// have to know before they can wait for it.
+    ///
+    /// # Errors
+    /// Those of [`Self::change_mode`].
+    pub fn change_mode_and_gate(
+        &self,
+        right: &Right,
+        mode: Mode,
+        watchers: &BTreeMap<String, u64>,
+        gate: Gate,
+    ) -> Result<Patch, ViewError> {
+        let mut patch = self.change_mode(right, mode, watchers)?;
+        patch.replace(&["members", &right.node, "gate"], json(&gate));
+        Ok(patch)
+    }
+
     /// A member in api mode extends its right: it holds for 3 s from the moment this was sent, once it is known to have
     /// succeeded.
     ///

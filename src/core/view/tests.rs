@@ -123,7 +123,9 @@ fn a_mode_change_that_comes_late_does_not_apply() {
     let view = with_members(&["a", "b"]);
     let a = right(&view, "a");
     let late = view.change_mode(&a, Mode::Api, &view.members["a"].watchers).unwrap();
-    let view = view.change_mode(&a, Mode::Peers, &view.members["a"].watchers).unwrap().apply(&view).unwrap();
+    let peers = view.change_mode_and_gate(&a, Mode::Peers, &view.members["a"].watchers, Gate::Nft).unwrap();
+    let view = peers.apply(&view).unwrap();
+    assert_eq!(view.members["a"].gate, Gate::Nft);
     assert!(late.apply(&view).is_err());
     assert!(matches!(view.renew(&a), Err(ViewError::WrongMode { .. })));
     let api = view.change_mode(&a, Mode::Api, &view.members["a"].watchers).unwrap().apply(&view).unwrap();

@@ -1,6 +1,7 @@
 //! The gate as two BPF programs at tcx of every link (kernel 6.6 and newer), kept under a bpffs.
 
 mod asm;
+mod pins;
 mod program;
 mod sys;
 
@@ -9,29 +10,23 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, statfs};
-
+use self::pins::{
+    folder, is_bpffs, lock, names, namespace, pin_path, pinned_links, pinned_map, remove_all, remove_file, remove_pins,
+};
 pub use self::program::Direction;
 use super::{Entry, GateError, State};
 use crate::core::time::Time;
-
-/// What statfs(2) says of a bpffs (`BPF_FS_MAGIC` of linux/magic.h).
-const MAGIC: u64 = 0xcafe_4a11;
 
 /// Entries of the map of addresses, at most.
 const ADDRESSES: u32 = 1 << 16;
 
 /// Words of the shared value: the deadlines by number, and in place 0 whether any address is hard.
 const WORDS: usize = program::LAST_SEGMENT as usize + 1;
-
-/// The form of maps and pins; another form stands beside this one, in a folder of its own.
-const VERSION: &str = "v1";
 
 /// The deadlines of the segments, in memory that the kernel reads: a store is all it takes to extend or to shut. Clones
 /// are the same memory; it outlives the process.
@@ -86,7 +81,7 @@ impl Bpf {
             return Err(GateError::NoBpffs(bpffs.to_owned()));
         }
         let namespace = namespace()?;
-        let folder = bpffs.join("vipkeeper").join(namespace.to_string()).join(VERSION);
+        let folder = folder(bpffs, namespace);
         fs::create_dir_all(&folder).map_err(GateError::kernel("make the folder of pins"))?;
         let lock = lock(&folder)?;
         let pinned = pinned_links(&folder)?;
@@ -258,113 +253,37 @@ impl Bpf {
         Ok(verdict == program::NEXT)
     }
 
+    /// Whether a former process has left something of this form for the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn is_there(bpffs: &Path) -> Result<bool, GateError> {
+        let folder = folder(bpffs, namespace()?);
+        Ok(is_bpffs(bpffs) && folder.exists() && !names(&folder)?.is_empty())
+    }
+
+    /// Takes away what a former process left, without any right to use BPF.
+    ///
+    /// # Errors
+    /// [`GateError::Locked`]; the kernel's reason.
+    pub fn take_down(bpffs: &Path) -> Result<(), GateError> {
+        let folder = folder(bpffs, namespace()?);
+        let _lock = lock(&folder)?;
+        remove_all(&folder)
+    }
+
     /// Takes the gate off every link and removes its pins: every address passes then.
     ///
     /// # Errors
     /// The kernel's reason.
     pub fn dismantle(self) -> Result<(), GateError> {
-        remove_pins(&self.folder)?;
-        // Those of the form, of the namespace and of all.
-        for folder in self.folder.ancestors().take(3) {
-            match fs::remove_dir(folder) {
-                Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
-                    return Err(GateError::kernel("remove the folder of pins")(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        remove_all(&self.folder)
     }
 
     fn tell_hard(&self) {
         if let Some(word) = self.deadlines.0.words().first() {
             word.store(u64::from(!self.hard.is_empty()), Ordering::SeqCst);
         }
-    }
-}
-
-/// Whether a bpffs is mounted there; the folder itself may be a plain one of sysfs.
-fn is_bpffs(path: &Path) -> bool {
-    statfs(path).is_ok_and(|info| u64::try_from(info.f_type).is_ok_and(|kind| kind == MAGIC))
-}
-
-/// The inode of the calling thread's network namespace; a thread may be in another one than its process.
-fn namespace() -> Result<u64, GateError> {
-    let found = fs::metadata("/proc/thread-self/ns/net").map_err(GateError::kernel("find the network namespace"))?;
-    Ok(found.ino())
-}
-
-fn lock(folder: &Path) -> Result<OwnedFd, GateError> {
-    let opened = rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|error| GateError::kernel("open the folder of pins")(error.into()))?;
-    flock(&opened, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-        rustix::io::Errno::WOULDBLOCK => GateError::Locked(folder.to_owned()),
-        error => GateError::kernel("lock the folder of pins")(error.into()),
-    })?;
-    Ok(opened)
-}
-
-fn pin_path(folder: &Path, link: u32, direction: Direction) -> PathBuf {
-    let name = match direction {
-        Direction::Ingress => "ingress",
-        Direction::Egress => "egress",
-    };
-    folder.join(format!("{name}-{link}"))
-}
-
-/// The programs that are attached to links and pinned here; pins of links that are gone are removed.
-fn pinned_links(folder: &Path) -> Result<BTreeMap<(u32, Direction), OwnedFd>, GateError> {
-    let mut found = BTreeMap::new();
-    for name in names(folder)? {
-        let Some((direction, link)) = name.split_once('-') else { continue };
-        let direction = match direction {
-            "ingress" => Direction::Ingress,
-            "egress" => Direction::Egress,
-            _ => continue,
-        };
-        let path = folder.join(&name);
-        let attached = sys::open(&path).map_err(GateError::kernel("open a pinned program"))?;
-        let alive = sys::attached_to(&attached).map_err(GateError::kernel("read a pinned program"))?;
-        if alive != 0 && link.parse() == Ok(alive) {
-            found.insert((alive, direction), attached);
-        } else {
-            remove_file(&path)?;
-        }
-    }
-    Ok(found)
-}
-
-/// The map that is pinned here, if it has this shape, or a new one in its place.
-fn pinned_map(path: &Path, shape: sys::Shape, label: &str) -> Result<OwnedFd, GateError> {
-    match sys::open(path) {
-        Ok(map) if sys::shape(&map).map_err(GateError::kernel("read a pinned map"))? == shape => return Ok(map),
-        Ok(_) => return Err(GateError::Foreign(path.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(GateError::kernel("open a pinned map")(error)),
-    }
-    let map = sys::create_map(shape, label).map_err(GateError::kernel("make a map"))?;
-    sys::pin(&map, path).map_err(GateError::kernel("pin a map"))?;
-    Ok(map)
-}
-
-fn names(folder: &Path) -> Result<Vec<String>, GateError> {
-    let list = fs::read_dir(folder).and_then(|entries| {
-        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<io::Result<Vec<_>>>()
-    });
-    list.map_err(GateError::kernel("list the pins"))
-}
-
-fn remove_pins(folder: &Path) -> Result<(), GateError> {
-    // Programs before maps: an attached program without its pin is off its link.
-    let mut names = names(folder)?;
-    names.sort_by_key(|name| !name.contains('-'));
-    names.iter().try_for_each(|name| remove_file(&folder.join(name)))
-}
-
-fn remove_file(path: &Path) -> Result<(), GateError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(GateError::kernel("remove a pin")(error)),
-        _ => Ok(()),
     }
 }
 

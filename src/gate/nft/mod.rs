@@ -5,6 +5,8 @@
 //! wakes, so two nodes may claim an address for at most that timeout. It is never refreshed by a transaction, for those
 //! wait behind others' (kube-proxy's take up to 0.4 s).
 
+mod alive;
+mod former;
 mod message;
 mod rules;
 
@@ -15,9 +17,13 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::time::Duration;
 
-use self::message::{Attributes, Batch, Socket, Verb, find, parse};
+use self::alive::{Alive, Step};
+use self::former::Former;
+use self::message::{Attributes, Batch, Socket, Verb};
 use self::rules::{ALIVE, Map, TABLE};
 use super::{Entry, GateError};
+use crate::clock;
+use crate::core::time::Time;
 
 /// The abstract name (unix(7)) that one process of a network namespace can have.
 const LOCK: &str = "vipkeeper-gate-nft";
@@ -27,16 +33,20 @@ const LOCK: &str = "vipkeeper-gate-nft";
 pub struct Nft {
     socket: Socket,
     _lock: UnixListener,
+    /// How long an element lives after a marked packet.
+    timeout: Duration,
     entries: BTreeMap<IpAddr, Entry>,
     /// The segments that have chains.
     segments: BTreeSet<u16>,
     links: BTreeSet<u32>,
+    /// What keeps each segment open.
+    alive: BTreeMap<u16, Alive>,
 }
 
 impl Nft {
     /// Opens the gate of the calling thread's network namespace. What a former process left stays in force, links
-    /// included; a segment's addresses pass for `timeout` (whole milliseconds) after each packet with its mark, and not
-    /// before the first.
+    /// included; a segment's addresses pass for `timeout` (whole milliseconds) after each packet with its mark. Of a table
+    /// of another form or timeout the addresses and links are kept, and nothing passes before the first such packet.
     ///
     /// # Errors
     /// [`GateError`]: another agent has it, or the kernel's reason.
@@ -49,18 +59,27 @@ impl Nft {
                 }
             })?;
         let socket = Socket::open().map_err(GateError::kernel("open a netlink socket"))?;
-        let read = GateError::kernel("read the table of a former process");
-        let entries = entries(&socket).map_err(&read)?;
-        let links = links(&socket).map_err(&read)?;
-        // One transaction, so that nothing passes between the old table and the new one.
-        let mut batch = links.iter().fold(rules::table(timeout), |batch, (link, device)| attach(batch, *link, device));
-        let segments: BTreeSet<u16> = entries.values().map(|entry| entry.segment).collect();
-        batch = segments.iter().fold(batch, |batch, segment| rules::segment(batch, *segment));
-        for (ip, entry) in &entries {
-            batch = add(batch, *ip, *entry);
+        // An element's time left is counted from before it was read: it is never taken to be there for longer.
+        let now = clock::now();
+        let former = Former::read(&socket, timeout).map_err(GateError::kernel("read the table of a former process"))?;
+        if !former.fits {
+            let batch = again(&former, timeout);
+            socket.commit(batch).map_err(GateError::kernel("make the table"))?;
         }
-        socket.commit(batch).map_err(GateError::kernel("make the table"))?;
-        Ok(Self { socket, _lock: lock, entries, segments, links: links.into_keys().collect() })
+        let alive = former.alive.iter().filter(|_| former.fits);
+        let alive = alive.map(|(segment, left)| (*segment, Alive::adopted(left.map(|left| now + left)))).collect();
+        let segments = if former.fits { former.segments } else { segments_of(&former.entries) };
+        let links = former.links.into_keys().collect();
+        Ok(Self { socket, _lock: lock, timeout, entries: former.entries, segments, links, alive })
+    }
+
+    /// Whether an agent has left a table in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn is_there() -> Result<bool, GateError> {
+        let socket = Socket::open().map_err(GateError::kernel("open a netlink socket"))?;
+        Former::exists(&socket).map_err(GateError::kernel("look for the table of a former process"))
     }
 
     /// The mark (`SO_MARK`, socket(7)) of packets that keep a segment's addresses passing, from whichever link of
@@ -115,20 +134,33 @@ impl Nft {
     /// # Errors
     /// [`GateError::Segment`]; the kernel's reason.
     pub fn set(&mut self, ip: IpAddr, entry: Entry) -> Result<(), GateError> {
-        if !super::SEGMENTS.contains(&entry.segment) {
+        self.set_all(&[(ip, entry)])
+    }
+
+    /// Says what becomes of addresses from now on, of all or of none.
+    ///
+    /// # Errors
+    /// [`GateError::Segment`]; the kernel's reason.
+    pub fn set_all(&mut self, entries: &[(IpAddr, Entry)]) -> Result<(), GateError> {
+        if let Some((_, entry)) = entries.iter().find(|(_, entry)| !super::SEGMENTS.contains(&entry.segment)) {
             return Err(GateError::Segment(entry.segment));
         }
-        let before = self.entries.get(&ip).copied();
-        if before != Some(entry) {
-            // The kernel keeps what an element has: a change takes it away and puts it back, in one transaction.
-            let mut batch = Batch::new();
-            if !self.segments.contains(&entry.segment) {
-                batch = rules::segment(batch, entry.segment);
-            }
-            self.commit("set an address", add(remove(batch, ip, before), ip, entry))?;
-            self.segments.insert(entry.segment);
-            self.entries.insert(ip, entry);
+        // Of one that is given twice the last counts.
+        let mut wanted: BTreeMap<IpAddr, Entry> = entries.iter().copied().collect();
+        wanted.retain(|ip, entry| self.entries.get(ip) != Some(entry));
+        if wanted.is_empty() {
+            return Ok(());
         }
+        let mut segments = segments_of(&wanted);
+        segments.retain(|segment| !self.segments.contains(segment));
+        let mut batch = segments.iter().copied().fold(Batch::new(), rules::segment);
+        for (ip, entry) in &wanted {
+            // The kernel keeps what an element has: a change takes it away and puts it back, in one transaction.
+            batch = add(remove(batch, *ip, self.entries.get(ip).copied()), *ip, *entry);
+        }
+        self.commit("set addresses", batch)?;
+        self.segments.append(&mut segments);
+        self.entries.append(&mut wanted);
         Ok(())
     }
 
@@ -150,25 +182,65 @@ impl Nft {
         &self.entries
     }
 
-    /// Lets a segment's addresses pass without end, for a node that is alone; [`Self::shut`] ends it.
+    /// Lets the segment's addresses pass until `deadline` as far as packets are marked, by [`Self::mark_now`]; without
+    /// one without end and without packets.
     ///
     /// # Errors
-    /// The kernel's reason.
-    pub fn open_without_end(&self, segment: u16) -> Result<(), GateError> {
-        // An element that is there keeps its timeout, so it is taken away first; for that it must be there.
-        let element = alive(segment);
-        let batch = Batch::new().change(Verb::NewElements, &element).change(Verb::DelElements, &element);
-        self.commit("open a segment", batch.change(Verb::NewElements, &element))
+    /// The kernel's reason; then the deadline is as it was.
+    pub fn extend(&mut self, segment: u16, deadline: Option<Time>) -> Result<(), GateError> {
+        let (now, timeout) = (clock::now(), self.timeout);
+        let mut alive = self.alive.get(&segment).copied().unwrap_or(Alive::NONE);
+        let step = alive.set(deadline, now, timeout);
+        self.carry_out(segment, alive, step)
     }
 
-    /// Shuts a segment now; the next marked packet opens it again.
+    /// Keeps the segment open until its deadline without any packet: for the next process, before this one ends.
     ///
     /// # Errors
     /// The kernel's reason.
-    pub fn shut(&self, segment: u16) -> Result<(), GateError> {
-        let element = alive(segment);
-        let batch = Batch::new().change(Verb::NewElements, &element).change(Verb::DelElements, &element);
-        self.commit("shut a segment", batch)
+    pub fn leave(&mut self, segment: u16) -> Result<(), GateError> {
+        let Some(mut alive) = self.alive.get(&segment).copied() else { return Ok(()) };
+        let step = alive.leave(clock::now());
+        self.carry_out(segment, alive, step)
+    }
+
+    /// Until when the segment's addresses may pass; `None` without end.
+    #[must_use]
+    pub fn deadline(&self, segment: u16) -> Option<Time> {
+        self.alive.get(&segment).unwrap_or(&Alive::NONE).deadline()
+    }
+
+    /// The mark of a packet that is sent at once: 0 if it must not keep the segment open.
+    #[must_use]
+    pub fn mark_now(&mut self, segment: u16) -> u32 {
+        let (now, timeout) = (clock::now(), self.timeout);
+        let marked = self.alive.get_mut(&segment).is_some_and(|alive| alive.mark(now, timeout));
+        if marked { Self::mark(segment) } else { 0 }
+    }
+
+    fn carry_out(&mut self, segment: u16, mut alive: Alive, step: Step) -> Result<(), GateError> {
+        self.put(segment, step)?;
+        if alive.done(step, clock::now(), self.timeout) {
+            // This process did not run meanwhile: what it put there counts from too late an instant.
+            self.put(segment, Step::Shut)?;
+            alive.done(Step::Shut, clock::now(), self.timeout);
+        }
+        self.alive.insert(segment, alive);
+        Ok(())
+    }
+
+    /// Does a step to the segment's element. One that is there keeps its timeout, so it is taken away first; for that it
+    /// must be there.
+    fn put(&self, segment: u16, step: Step) -> Result<(), GateError> {
+        let element = alive(segment, None);
+        let gone = Batch::new().change(Verb::NewElements, &element).change(Verb::DelElements, &element);
+        let batch = match step {
+            Step::Nothing => return Ok(()),
+            Step::Shut => gone,
+            Step::Forever => gone.change(Verb::NewElements, &element),
+            Step::For(left) => gone.change(Verb::NewElements, &alive(segment, Some(left))),
+        };
+        self.commit("keep a segment's time", batch)
     }
 
     /// Removes the table: every address passes then.
@@ -196,15 +268,30 @@ fn octets(ip: IpAddr) -> Vec<u8> {
     }
 }
 
-/// One element of a set; with a chain, of a map of jumps.
-fn element(set: &str, key: &[u8], chain: Option<&str>) -> Attributes {
-    let element = Attributes::default().nest(1, Attributes::default().bytes(1, key));
-    let element = chain.into_iter().fold(element, |element, chain| element.nest(2, rules::jump_data(chain)));
+fn segments_of(entries: &BTreeMap<IpAddr, Entry>) -> BTreeSet<u16> {
+    entries.values().map(|entry| entry.segment).collect()
+}
+
+/// The table anew with what a former one said: one transaction, so that nothing passes between the two.
+fn again(former: &Former, timeout: Duration) -> Batch {
+    let mut batch = rules::table(timeout);
+    batch = former.links.iter().fold(batch, |batch, (link, device)| attach(batch, *link, device));
+    batch = segments_of(&former.entries).into_iter().fold(batch, rules::segment);
+    former.entries.iter().fold(batch, |batch, (ip, entry)| add(batch, *ip, *entry))
+}
+
+fn key(octets: &[u8]) -> Attributes {
+    Attributes::default().nest(1, Attributes::default().bytes(1, octets))
+}
+
+fn element(set: &str, element: Attributes) -> Attributes {
     Attributes::default().text(1, TABLE).text(2, set).list(3, [element])
 }
 
-fn alive(segment: u16) -> Attributes {
-    element(ALIVE, &Nft::mark(segment).to_ne_bytes(), None)
+/// The element of a segment, which goes after so long.
+fn alive(segment: u16, timeout: Option<Duration>) -> Attributes {
+    let millis = timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+    element(ALIVE, millis.into_iter().fold(key(&Nft::mark(segment).to_ne_bytes()), |key, millis| key.wide(4, millis)))
 }
 
 /// The maps that an address is in.
@@ -213,73 +300,17 @@ fn maps(entry: Entry) -> impl Iterator<Item = Map> {
 }
 
 fn add(batch: Batch, ip: IpAddr, entry: Entry) -> Batch {
-    let key = octets(ip);
+    let octets = octets(ip);
     maps(entry).fold(batch, |batch, map| {
-        let chain = map.chain(entry.segment, entry.state);
-        batch.change(Verb::NewElements, &element(map.name(key.len()), &key, Some(&chain)))
+        let jump = rules::jump_data(&map.chain(entry.segment, entry.state));
+        batch.change(Verb::NewElements, &element(map.name(octets.len()), key(&octets).nest(2, jump)))
     })
 }
 
 fn remove(batch: Batch, ip: IpAddr, entry: Option<Entry>) -> Batch {
-    let key = octets(ip);
+    let octets = octets(ip);
     entry
         .into_iter()
         .flat_map(maps)
-        .fold(batch, |batch, map| batch.change(Verb::DelElements, &element(map.name(key.len()), &key, None)))
-}
-
-/// What a former process said of addresses.
-fn entries(socket: &Socket) -> io::Result<BTreeMap<IpAddr, Entry>> {
-    let mut entries = BTreeMap::new();
-    for size in [4, 16] {
-        for (ip, chain) in jumps(socket, Map::Claim.name(size))? {
-            if let Some((segment, state)) = rules::meaning(&chain) {
-                entries.insert(ip, Entry { segment, state, hard: false });
-            }
-        }
-        for (ip, _) in jumps(socket, Map::Serve.name(size))? {
-            if let Some(entry) = entries.get_mut(&ip) {
-                entry.hard = true;
-            }
-        }
-    }
-    Ok(entries)
-}
-
-/// The elements of a map; none if there is no such map.
-fn jumps(socket: &Socket, map: &str) -> io::Result<Vec<(IpAddr, String)>> {
-    let mut found = Vec::new();
-    let result = socket.dump(Verb::GetElements, &Attributes::default().text(1, TABLE).text(2, map), |body| {
-        let list = find(body, &[3]).map(parse).unwrap_or_default();
-        found.extend(list.into_iter().filter_map(|(_, element)| {
-            let chain = message::text(find(element, &[2, 2, 2])?);
-            let key = find(element, &[1, 1])?;
-            let ip =
-                <[u8; 4]>::try_from(key).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(key).map(IpAddr::from));
-            Some((ip.ok()?, chain))
-        }));
-    });
-    absent_is_empty(result)?;
-    Ok(found)
-}
-
-/// The links that a former process put the gate on, with their names.
-fn links(socket: &Socket) -> io::Result<BTreeMap<u32, String>> {
-    let mut numbers = BTreeSet::new();
-    let result = socket.dump(Verb::GetChains, &Attributes::default().text(1, TABLE), |body| {
-        let text = |kind| find(body, &[kind]).map(message::text);
-        if text(1).is_some_and(|table| table == TABLE) {
-            let name = text(3).unwrap_or_default();
-            numbers.extend(name.strip_prefix("ingress-").and_then(|link| link.parse::<u32>().ok()));
-        }
-    });
-    absent_is_empty(result)?;
-    Ok(numbers.into_iter().filter_map(|link| Some((link, socket.name_of(link).ok()?))).collect())
-}
-
-fn absent_is_empty(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
+        .fold(batch, |batch, map| batch.change(Verb::DelElements, &element(map.name(octets.len()), key(&octets))))
 }

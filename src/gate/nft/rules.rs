@@ -8,6 +8,7 @@
 //! chain ingress, egress { ARP and ND: the address that counts vmap @claim; IP: vmap @serve }
 //! chain claim-N { the segment's mark is not alive: drop }    chain accept-N, shut-N { drop }
 //! chain ingress-L, egress-L { base chains of link L, which jump there }
+//! chain form-V-T { }    says that the table is of form V, with elements that live for T milliseconds
 //! ```
 
 use std::time::Duration;
@@ -57,6 +58,19 @@ impl Map {
     }
 }
 
+/// The form of the table; with another one, or another timeout, it is made anew.
+const FORM: u32 = 1;
+
+/// The name of the chain that says so.
+pub(super) fn form(timeout: Duration) -> String {
+    format!("form-{FORM}-{}", timeout.as_millis())
+}
+
+/// The segment that a mark is of.
+pub(super) fn segment_of(mark: u32) -> Option<u16> {
+    u16::try_from(mark ^ MARK).ok()
+}
+
 /// What a chain of the map [`Map::Claim`] says.
 pub(super) fn meaning(chain: &str) -> Option<(u16, State)> {
     let (state, segment) = chain.split_once('-')?;
@@ -99,7 +113,7 @@ pub(super) fn table(timeout: Duration) -> Batch {
             batch = batch.change(Verb::NewSet, &set(map.name(octets), octets, true));
         }
     }
-    for chain in ["refresh", "ingress", "egress"] {
+    for chain in ["refresh", "ingress", "egress", &form(timeout)] {
         batch = batch.change(Verb::NewChain, &Attributes::default().text(1, TABLE).text(3, chain));
     }
     batch = batch.change(Verb::NewRule, &rule("refresh", refresh(timeout)));

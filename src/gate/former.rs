@@ -1,0 +1,71 @@
+//! What a former process left at a gate of the other kind.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Bpf, Entry, Gate, GateError, Nft, State};
+
+/// Whether a gate of either kind has been left in the calling thread's network namespace.
+///
+/// # Errors
+/// The kernel's reason.
+pub fn is_left(bpffs: &Path) -> Result<bool, GateError> {
+    Ok(Bpf::is_there(bpffs)? || left_nft()?)
+}
+
+/// Takes down whatever was left, without a look at what it says: every address passes then, so none of ours may stand.
+/// Needs no right to use BPF.
+///
+/// # Errors
+/// An agent is running here; the kernel's reason.
+pub fn take_down(bpffs: &Path) -> Result<(), GateError> {
+    if Bpf::is_there(bpffs)? {
+        Bpf::take_down(bpffs)?;
+    }
+    // The timeout does not matter: the table goes.
+    if left_nft()? { Nft::open(Duration::from_millis(1))?.dismantle() } else { Ok(()) }
+}
+
+/// Whether there is a table; where there can be none, there is none.
+fn left_nft() -> Result<bool, GateError> {
+    match Nft::is_there() {
+        Err(error) if error.is_unavailable() => Ok(false),
+        found => found,
+    }
+}
+
+pub(super) fn from_nft(gate: Gate, timeout: Duration) -> Result<Gate, GateError> {
+    if left_nft()? { adopt(gate, Gate::Nft(Nft::open(timeout)?)) } else { Ok(gate) }
+}
+
+pub(super) fn from_bpf(gate: Gate, bpffs: &Path) -> Result<Gate, GateError> {
+    if !Bpf::is_there(bpffs)? {
+        return Ok(gate);
+    }
+    match Bpf::open(bpffs) {
+        Ok(former) => adopt(gate, Gate::Bpf(former)),
+        Err(why) if why.is_unavailable() => Err(GateError::Unread(Box::new(why))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes over what stands at `former`, which goes only when all of it stands at `gate` too; meanwhile a frame has to pass
+/// both. Where both have something, what `former` says of addresses that `gate` does not know is shut.
+fn adopt(mut gate: Gate, former: Gate) -> Result<Gate, GateError> {
+    let (known, entries) = (gate.entries()?, former.entries()?);
+    for (ip, entry) in entries.iter().filter(|(ip, _)| !known.contains_key(*ip)) {
+        let state = if known.is_empty() { entry.state } else { State::Shut };
+        gate.set(*ip, Entry { state, ..*entry })?;
+    }
+    former.links().iter().try_for_each(|link| gate.attach(*link))?;
+    if known.is_empty() {
+        let segments: BTreeSet<u16> = entries.values().map(|entry| entry.segment).collect();
+        for segment in segments {
+            gate.extend(segment, former.deadline(segment))?;
+            gate.leave(segment)?;
+        }
+    }
+    former.dismantle()?;
+    Ok(gate)
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::lab::{Lab, SOON};
+use crate::lab::{Lab, SOON, program};
 use crate::questions;
 use crate::station::port;
 use crate::support::capture::Sender;
@@ -65,6 +65,7 @@ impl Lab {
                 self.restart(node);
                 self.settle();
             }),
+            Fault::Drained => self.shared.node(&program(), "cordon", &self.nodes[victim].name()),
             Fault::Killed => self.nodes[victim].kill(),
             Fault::KilledAndRestarted => {
                 self.nodes[victim].kill();
@@ -147,6 +148,7 @@ impl Lab {
         match fault {
             Fault::Terminated | Fault::Killed => self.start(victim),
             Fault::Stopped => self.nodes[victim].signal(Signal::CONT),
+            Fault::Drained => self.shared.node(&program(), "uncordon", &self.nodes[victim].name()),
             Fault::CarrierLost => {
                 let own = port(self.nodes[victim].station.number);
                 self.data.bridge().ip(&format!("link set {own} up"));

@@ -13,6 +13,8 @@ pub(crate) enum Goal {
     Waits(f64, f64),
     /// The client loses nothing and nothing moves.
     Nothing,
+    /// It moves, and the client loses nothing.
+    Lossless,
 }
 
 impl fmt::Display for Goal {
@@ -20,6 +22,7 @@ impl fmt::Display for Goal {
         match self {
             Self::Waits(median, high) => write!(f, "client waits {median}/{high} ms (p50/p99)"),
             Self::Nothing => f.write_str("nothing lost, nothing moved"),
+            Self::Lossless => f.write_str("moved, nothing lost"),
         }
     }
 }
@@ -42,6 +45,7 @@ impl Cell {
             Fault::Restarted | Fault::Rolling | Fault::ApiFrozen | Fault::ApiKilled | Fault::ApiCut => {
                 Some(Goal::Nothing)
             }
+            Fault::Drained => Some(Goal::Lossless),
             _ => None,
         }
     }
@@ -55,6 +59,7 @@ impl Goal {
                 let Spread { p50, p99, .. } = spread(runs.iter().map(|run| run.fault.gap));
                 p50 <= median && p99 <= high
             }
+            Self::Lossless => runs.iter().all(|run| run.moved && run.fault.lost == 0),
             Self::Nothing => runs.iter().all(|run| !run.moved && run.fault.lost == 0),
         }
     }

@@ -42,6 +42,7 @@ const AGENTS: Group = (
         (Fault::Restarted, 1.0, 5),
         (Fault::KilledAndRestarted, 1.0, 1),
         (Fault::Rolling, 0.5, 1),
+        (Fault::Drained, 1.0, 1),
     ],
 );
 const MACHINES: Group = (USUAL, &[(Fault::PowerLost, 1.0, 5), (Fault::DeletedDuring, 1.0, 1)]);

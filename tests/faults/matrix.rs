@@ -1,7 +1,8 @@
 //! The whole matrix: each cell many times, as figures.
 //!
 //! `FAULTS_RUNS` says how often (30), `FAULTS` which cells: words parted by `|`, each a part of a cell's name;
-//! `FAULTS_LABS` how many labs work side by side (2), and `FAULTS_BINARY` which program is tested.
+//! `FAULTS_LABS` how many labs work side by side (2), `FAULTS_BINARY` which program is tested, and `FAULTS_STORY=1` prints
+//! what agents said in each run.
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,6 +30,7 @@ const ALL: &[Row] = &[
     (Fault::Terminated, 15.0),
     (Fault::Restarted, 2.0),
     (Fault::Rolling, 1.0),
+    (Fault::Drained, 3.0),
     (Fault::CarrierLost, 5.0),
     (Fault::DataCut, 5.0),
     (Fault::Deaf, 5.0),
@@ -58,6 +60,7 @@ const API: &[Row] = &[
     (Fault::PowerLost, 2.0),
     (Fault::Killed, 2.0),
     (Fault::Restarted, 2.0),
+    (Fault::Drained, 3.0),
     (Fault::DataCut, 5.0),
     (Fault::ApiCut, 15.0),
     (Fault::BothCut, 5.0),
@@ -157,6 +160,9 @@ fn measure(cells: &[Cell], runs: usize) {
             let result = match result {
                 Ok(run) => {
                     good.push(run);
+                    if std::env::var_os("FAULTS_STORY").is_some() {
+                        eprintln!("{}: {}\n{}", cell.name(), run.json(), lab.as_ref().unwrap().story());
+                    }
                     run.judge(*cell)
                 }
                 Err(_) => Err("it came to no end".to_owned()),

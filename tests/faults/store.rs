@@ -12,7 +12,7 @@ use vipkeeper::store::k8s::Kubernetes;
 use crate::journal::{Journal, Opened};
 use crate::station::{MANAGEMENT, port};
 use crate::support::control_plane::{ControlPlane, Site};
-use crate::support::netns::{Netns, enter};
+use crate::support::netns::{Netns, enter, run};
 use crate::support::segment::Segment;
 use crate::table::Store;
 
@@ -60,18 +60,30 @@ impl Shared {
         }
     }
 
-    /// The command of the controller, beside the store.
-    pub(crate) fn controller(&self, program: &str) -> Command {
-        let mut command = match &self.plane {
-            None => Command::new(program),
-            Some(plane) => plane.command(Path::new(program)),
-        };
-        command.args(["controller", "--listen", "127.0.0.1:0"]);
+    /// The program beside the store, with these words and the way to it.
+    fn beside(&self, program: &str, words: &[&str]) -> Command {
         match &self.plane {
-            None => command.args(self.arguments()),
-            Some(plane) => command.args(["--store", "k8s", "--kubeconfig"]).arg(plane.kubeconfig()),
-        };
-        command
+            None => {
+                let mut command = Command::new(program);
+                command.args(words).args(self.arguments());
+                command
+            }
+            Some(plane) => {
+                let mut command = plane.command(Path::new(program));
+                command.args(words).args(["--store", "k8s", "--kubeconfig"]).arg(plane.kubeconfig());
+                command
+            }
+        }
+    }
+
+    /// The command of the controller.
+    pub(crate) fn controller(&self, program: &str) -> Command {
+        self.beside(program, &["controller", "--listen", "127.0.0.1:0"])
+    }
+
+    /// `vipkeeper node VERB NAME`.
+    pub(crate) fn node(&self, program: &str, verb: &str, name: &str) {
+        run(&mut self.beside(program, &["node", verb, name]));
     }
 
     /// Writes these manifests: all there are.

@@ -47,6 +47,8 @@ pub(crate) enum Fault {
     AddressDeleted,
     /// A host that is no node claims the address.
     Foreign,
+    /// The holder is cordoned, and so gives its addresses away; then it is uncordoned.
+    Drained,
     /// All nodes' agents are restarted as planned, one after the other.
     Rolling,
     /// The holder loses power and the VIPs are deleted before anybody took over.
@@ -170,6 +172,7 @@ impl Fault {
             Self::KernelLoad => "netlink and nft load",
             Self::AddressDeleted => "address deleted",
             Self::Foreign => "foreign host claims",
+            Self::Drained => "drained",
             Self::Rolling => "rolling restart",
             Self::DeletedDuring => "deleted during failover",
         }
@@ -186,6 +189,7 @@ impl Fault {
             }
             Self::Split => Expected::Moves(by_api),
             Self::Terminated => Expected::Moves(quick),
+            Self::Drained => Expected::Moves(Duration::from_secs(1)),
             Self::MostLost => Expected::Moves(Duration::from_secs(12)),
             Self::Killed => Expected::Moves(quick),
             Self::Stopped if lasts >= Duration::from_secs(1) => Expected::Moves(quick),

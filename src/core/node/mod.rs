@@ -41,6 +41,8 @@ pub struct Node {
     /// What the gate lets pass, by uid.
     passing: BTreeMap<String, VipState>,
     leaving: bool,
+    /// The keeper was told what may be held. Until then it would take what a former run left for stray.
+    told: bool,
     look: Look,
     effects: VecDeque<Effect>,
 }
@@ -68,6 +70,7 @@ impl Node {
             given: BTreeMap::new(),
             passing: BTreeMap::new(),
             leaving: false,
+            told: false,
             look: Look::default(),
             effects: VecDeque::new(),
         }
@@ -115,9 +118,12 @@ impl Node {
             }
             if self.look.rights && self.joined.values().all(|joined| joined.started) {
                 self.look.rights = false;
+                self.told = true;
                 self.look_at_rights();
             }
-            while let Some(effect) = self.keeper.poll_effect() {
+            while self.told
+                && let Some(effect) = self.keeper.poll_effect()
+            {
                 self.effects.push_back(Effect::Kernel(effect));
             }
             if std::mem::take(&mut self.look.views) {

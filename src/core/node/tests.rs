@@ -213,6 +213,33 @@ fn what_a_former_run_holds_is_kept_until_all_is_known_and_then_adopted() {
 }
 
 #[test]
+fn behind_a_gate_what_a_former_run_holds_is_kept_until_the_machine_has_started() {
+    let mut world = World::new().started(&[("u", vip(20))]);
+    world.grant("u");
+    assert_eq!(world.ours(), ["198.51.100.20"]);
+    let mut world = world.restarted();
+    world.node.config.guarded = true;
+    world.node.handle(world.now, Input::Views(Set::All(world.views.clone())));
+    world.node.handle(world.now, Input::Vips(Set::All(BTreeMap::from([("u".to_owned(), vip(20))]))));
+    let (links, addresses) = (world.links.clone(), world.kernel.values().cloned().collect());
+    world.node.handle(world.now, Input::Kernel(keeper::Input::Dumped { links, addresses, routes: Vec::new() }));
+    let mut effects: Vec<Effect> = std::iter::from_fn(|| world.node.poll_effect()).collect();
+    let vips = BTreeMap::from([("u".to_owned(), VipState::Claim)]);
+    world.node.handle(world.now, Input::Started { segment: SEGMENT.to_owned(), vips });
+    effects.extend(std::iter::from_fn(|| world.node.poll_effect()));
+    let removes = |step: &Step| matches!(step, Step::Remove { .. });
+    let applied = effects.iter().filter_map(|effect| match effect {
+        Effect::Kernel(keeper::Effect::Apply(steps)) => Some(steps),
+        _ => None,
+    });
+    assert!(!applied.flatten().any(removes), "{effects:?}");
+    assert!(
+        effects.iter().any(|effect| matches!(effect, Effect::Kernel(keeper::Effect::Announce { .. }))),
+        "{effects:?}"
+    );
+}
+
+#[test]
 fn what_a_former_run_left_without_a_right_is_removed() {
     let mut world = World::new().started(&[("u1", vip(20))]);
     world.grant("u1");

@@ -46,9 +46,10 @@ bench: ## figures of every area beside their baselines (benches/results); BENCH=
 fuzz: ## each fuzz target for FUZZ_SECONDS (20), with the nightly compiler; FUZZ=ip for one target
 	.ci/fuzz $(or $(FUZZ_SECONDS),20) $(FUZZ)
 
-# The flag is for the last link alone: for procedural macros, which are shared libraries, it would be wrong.
+# The flags are for the last link alone: for procedural macros, which are shared libraries, the first would be wrong. The
+# second packs what the loader relocates, a megabyte of it.
 dist: ## the static binary that is shipped
-	cargo rustc --release --bin vipkeeper -- -C target-feature=+crt-static
+	cargo rustc --release --bin vipkeeper -- -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
 
 image: dist ## the image, as an OCI archive, from the binary of `make dist`; needs buildah and no registry
 	.ci/image $(CARGO_TARGET_DIR)/vipkeeper-image.tar

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Bench, cpu_seconds, high_water, vipkeeper};
+use support::{Bench, cpu_seconds, high_water, resident, vipkeeper};
 use vipkeeper::udp::{Inbox, Options, Outbox, Socket};
 
 /// Ports that nothing else of this bench uses.
@@ -231,13 +231,15 @@ fn prober(bench: &mut Bench, targets: usize, seconds: u64) {
     let (cpu, start) = (cpu_seconds(pid), Instant::now());
     std::thread::sleep(Duration::from_secs(seconds));
     let used = (cpu_seconds(pid) - cpu) / start.elapsed().as_secs_f64();
-    let memory = high_water(&pid.to_string()) as f64 / f64::from(1 << 20);
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let (memory, greatest) = (mib(resident(&pid.to_string())), mib(high_water(&pid.to_string())));
     let text = get("/metrics");
     let (sent, lost) =
         (sum(&text, "vipkeeper_probe_packets_sent_total"), sum(&text, "vipkeeper_probe_packets_lost_total"));
-    let after = high_water(&pid.to_string()) as f64 / f64::from(1 << 20);
+    let after = mib(high_water(&pid.to_string()));
     bench.record(&name("CPU"), "cores", 1, used, None);
-    bench.record(&name("greatest memory"), "MiB", 1, memory, None);
+    bench.record(&name("resident memory"), "MiB", 1, memory, None);
+    bench.record(&name("greatest memory"), "MiB", 1, greatest, None);
     bench.record(&name("greatest memory, scraped"), "MiB", 1, after, None);
     bench.record(&name("packets sent"), "packets", 1, sent, None);
     bench.record(&name("packets lost falsely"), "packets", 1, lost, None);

@@ -3,10 +3,15 @@
 
 use std::time::Duration;
 
-/// How many heaps the threads share: as many as the runtime has workers. Left alone, glibc makes eight for each core, and
-/// what one thread has freed no other can use.
+/// How many heaps the threads share. Left alone, glibc makes eight for each core, and what one thread has freed no other
+/// can use; small blocks come from each thread's own cache all the same.
 #[cfg(target_env = "gnu")]
-const ARENAS: libc::c_int = 2;
+const ARENAS: libc::c_int = 1;
+
+/// Blocks from this size on are mapped by themselves and go back when they are freed, in bytes. Left alone, glibc raises
+/// this with every such block, until the text of a large object leaves a hole in the heap.
+#[cfg(target_env = "gnu")]
+const MAPPED: libc::c_int = 256 << 10;
 
 /// How long after the start memory is first given back, and the longest time between two such moments.
 const FIRST: Duration = Duration::from_secs(5);
@@ -15,9 +20,10 @@ const LONGEST: Duration = Duration::from_secs(320);
 /// Limits the heaps; call it before there are threads.
 pub fn limit_heaps() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: mallopt(3) reads two integers; a value that it does not take changes nothing.
+    // SAFETY: mallopt(3) reads integers; a value that it does not take changes nothing.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::reflector::check_metrics;
 use crate::support::netns::Netns;
 use crate::support::process::{Process, VIPKEEPER};
 use crate::support::segment::{Host, Segment, mac_text};
-use crate::support::wait_until;
+use crate::support::{require, wait_until};
 
 pub const HTTP: &str = "127.0.0.1:9472";
 
@@ -162,6 +162,33 @@ fn loss_is_exported_by_direction_as_it_was_made_and_promtool_finds_no_fault() {
     assert!(series(&text, &smokeping).unwrap() >= 300.0);
     assert!(text.contains("smokeping_response_duration_seconds_bucket{"));
     drop(prober);
+}
+
+#[test]
+fn the_metrics_of_many_targets_are_whole_though_they_are_sent_as_they_are_made() {
+    require(&["curl", "promtool"]);
+    let segment = Segment::new();
+    let one = segment.host("prober", 1);
+    let _reflector = reflector(&one.netns, &[]);
+    let manifests = Manifests::new();
+    let hosts = |number: u8| (1..=32).map(move |host| json!({"host": format!("127.0.{number}.{host}")}));
+    for number in 1..=6 {
+        let targets: Vec<Value> = hosts(number).collect();
+        manifests.probe(&format!("p{number}"), json!({"targets": targets, "interval": "1s", "timeout": "500ms"}));
+    }
+    let _prober = prober(&one.netns, &manifests, &[]);
+    let text = || {
+        let url = format!("http://{HTTP}/metrics");
+        crate::support::netns::run(one.netns.command("curl").args(["-sSf", &url]))
+    };
+    wait_until(SOON, "192 targets", || text().contains("vipkeeper_prober_targets 192\n"));
+    let text = text();
+    assert!(text.len() > 512 << 10, "{} bytes are no long text", text.len());
+    check_metrics(&text);
+    for family in ["packets_sent_total{", "clock_steps_total{", "rtt_seconds_count{"] {
+        let lines = text.lines().filter(|line| line.starts_with(&format!("vipkeeper_probe_{family}")));
+        assert_eq!(lines.count(), 192, "{family}");
+    }
 }
 
 #[test]

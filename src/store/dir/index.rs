@@ -12,13 +12,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
 use super::name;
 use super::place::{Place, fault};
-use super::record::{Record, Stored};
+use super::record::{Glance, Stored};
 use crate::api::kind::Kind;
 use crate::store::{Change, Key, StoreError};
+
+/// A version, and what a watch tells of it.
+pub(super) type Glanced = (u64, Glance);
+/// What a glance at one object gave.
+pub(super) type GlanceOf = Result<Option<Glanced>, StoreError>;
 
 /// The index of one process.
 #[derive(Debug)]
@@ -135,24 +141,63 @@ impl Index {
 
     /// What is stored of an object, as of now; `None` if there never was one of that name.
     pub(super) fn read(&self, kind: Kind, key: &Key) -> Result<Option<Stored>, StoreError> {
+        let read = self.read_as(kind, key)?;
+        Ok(read.map(|(version, record)| Stored { version, record }))
+    }
+
+    /// The version of an object, and what a watch tells of it, as of now.
+    pub(super) fn glance(&self, kind: Kind, key: &Key) -> Result<Option<Glanced>, StoreError> {
+        self.read_as(kind, key)
+    }
+
+    /// The same of every object of a kind.
+    pub(super) fn glance_at_all(&self, kind: Kind) -> Result<Vec<(Key, GlanceOf)>, StoreError> {
+        let before = self.versions(kind)?;
+        let glances = before.into_iter().map(|(key, version)| {
+            let read = self.load(kind, &key, version);
+            (key, version, read)
+        });
+        let glances: Vec<_> = glances.collect();
+        // One look at the events for all: what is another version by now is read again by itself.
+        let after = self.versions(kind)?;
+        let stands = |(key, version, read): (Key, u64, Result<Glance, StoreError>)| {
+            let read = match after.get(&key) {
+                Some(newest) if *newest == version => read.map(|glance| Some((version, glance))),
+                _ => self.glance(kind, &key),
+            };
+            (key, read)
+        };
+        Ok(glances.into_iter().map(stands).collect())
+    }
+
+    fn versions(&self, kind: Kind) -> Result<BTreeMap<Key, u64>, StoreError> {
+        let mut state = self.lock();
+        state.know(&self.place, kind)?;
+        state.catch_up(&self.place)?;
+        Ok(state.newest.get(&kind).cloned().unwrap_or_default())
+    }
+
+    fn read_as<R: DeserializeOwned>(&self, kind: Kind, key: &Key) -> Result<Option<(u64, R)>, StoreError> {
         let mut version = self.newest(kind, key)?;
         while let Some(read) = version {
-            let path = self.place.folder(kind).join(name::version_file(key, read));
-            let bytes = fs::read(&path);
+            let loaded = self.load(kind, key, read);
             // A file that was read is the version it says only if it was still the newest after the read.
             version = self.newest(kind, key)?;
-            if version != Some(read) {
-                continue;
+            if version == Some(read) {
+                return loaded.map(|record| Some((read, record)));
             }
-            let bytes = bytes.map_err(|error| fault("read", &path, &error))?;
-            let record: Record = serde_json::from_slice(&bytes).map_err(|error| StoreError::Malformed {
-                kind: kind.name(),
-                key: key.to_string(),
-                reason: format!("{}: {error}", path.display()),
-            })?;
-            return Ok(Some(Stored { version: read, record }));
         }
         Ok(None)
+    }
+
+    fn load<R: DeserializeOwned>(&self, kind: Kind, key: &Key, version: u64) -> Result<R, StoreError> {
+        let path = self.place.folder(kind).join(name::version_file(key, version));
+        let bytes = fs::read(&path).map_err(|error| fault("read", &path, &error))?;
+        serde_json::from_slice(&bytes).map_err(|error| StoreError::Malformed {
+            kind: kind.name(),
+            key: key.to_string(),
+            reason: format!("{}: {error}", path.display()),
+        })
     }
 }
 

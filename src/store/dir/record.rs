@@ -31,6 +31,17 @@ pub(super) struct Record {
     pub(super) object: Option<Value>,
 }
 
+/// What a watch needs of a [`Record`]: the rest is passed over unread.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Glance {
+    /// See [`Record::born`].
+    #[serde(default)]
+    pub(super) born: u64,
+    /// See [`Record::object`].
+    #[serde(default)]
+    pub(super) object: Option<Value>,
+}
+
 /// A document of the user's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Source {
@@ -66,8 +77,12 @@ impl Record {
 impl Stored {
     /// The object as the seam has it; `None` if it was deleted.
     pub(super) fn object(&self, kind: Kind, key: &Key) -> Option<Object> {
-        let mut body = self.record.object.clone()?;
-        body["metadata"]["resourceVersion"] = Value::String(self.version.to_string());
-        Some(Object { kind, key: key.clone(), body })
+        Some(object(kind, key, self.version, self.record.object.clone()?))
     }
+}
+
+/// The object of this body as the seam has it.
+pub(super) fn object(kind: Kind, key: &Key, version: u64, mut body: Value) -> Object {
+    body["metadata"]["resourceVersion"] = Value::String(version.to_string());
+    Object { kind, key: key.clone(), body }
 }

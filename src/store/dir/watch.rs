@@ -11,7 +11,8 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::Shared;
-use super::index::{Pending, Subscriber};
+use super::index::{GlanceOf, Pending, Subscriber};
+use super::record::{self, Glance};
 use crate::api::kind::Kind;
 use crate::store::{Change, Key, StoreError};
 
@@ -83,8 +84,8 @@ fn read(shared: &Shared, kind: Kind, told: &mut Told, pending: Pending) -> Resul
         told.clear();
         let mut objects = Vec::new();
         let mut invalid = Vec::new();
-        for key in shared.index.keys(kind)? {
-            match read_one(shared, kind, told, &key)? {
+        for (key, glance) in shared.index.glance_at_all(kind)? {
+            match tell(glance, kind, told, &key)? {
                 Some(Change::Apply(object)) => objects.push(object),
                 Some(other) => invalid.push(other),
                 None => {}
@@ -108,18 +109,23 @@ fn read(shared: &Shared, kind: Kind, told: &mut Told, pending: Pending) -> Resul
     Ok(changes)
 }
 
-/// What is to be told of an object.
 fn read_one(shared: &Shared, kind: Kind, told: &mut Told, key: &Key) -> Result<Option<Change>, StoreError> {
-    let stored = match shared.index.read(kind, key) {
-        Ok(stored) => stored,
+    tell(shared.index.glance(kind, key), kind, told, key)
+}
+
+/// What is to be told of an object.
+fn tell(glance: GlanceOf, kind: Kind, told: &mut Told, key: &Key) -> Result<Option<Change>, StoreError> {
+    let glance = match glance {
+        Ok(glance) => glance,
         Err(StoreError::Malformed { reason, .. }) => {
             return Ok(Some(Change::Invalid { key: Some(key.clone()), reason }));
         }
         Err(error) => return Err(error),
     };
-    let Some((object, stored)) = stored.and_then(|stored| Some((stored.object(kind, key)?, stored))) else {
+    let Some((version, Glance { born, object: Some(body) })) = glance else {
         return Ok(told.remove(key).map(|_| Change::Delete(key.clone())));
     };
-    let now = (stored.version, stored.record.born);
-    Ok((told.insert(key.clone(), now) != Some(now)).then_some(Change::Apply(object)))
+    let now = (version, born);
+    let new = told.insert(key.clone(), now) != Some(now);
+    Ok(new.then(|| Change::Apply(record::object(kind, key, version, body))))
 }

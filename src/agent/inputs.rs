@@ -79,6 +79,7 @@ impl Agent {
                 self.announcer.order(Order::Pace { ip: watched.ip, timing });
                 self.tell_plane(|| PlaneOrder::Vip(uid.clone(), gated(&watched)));
                 self.vips.insert(uid.clone(), watched);
+                self.amend(&uid);
                 Set::One(uid, vip)
             }
             Set::Gone(uid) => {

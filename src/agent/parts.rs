@@ -3,13 +3,14 @@
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::warn;
 
 use super::dataplane::{DataPlane, News};
 use super::{AgentError, Config, KEY_WAIT, Told, gates, guard, kernel, watches};
 use crate::core::view::Gate as Kind;
 use crate::netlink::Netlink;
-use crate::store::SharedStore;
+use crate::store::{SharedStore, StoreError};
+use crate::wire::heartbeat::Keys;
 
 /// Opens the gate and starts the data plane, and says of which kind the gate is; `None` where the node does without.
 pub(super) async fn open_plane(
@@ -21,12 +22,24 @@ pub(super) async fn open_plane(
 ) -> Result<Option<(DataPlane, Kind)>, AgentError> {
     let Some(gate) = gates::open(config, netlink).await? else { return Ok(None) };
     let kind = gate.kind();
+    let keys = wait_for_keys(config, store, stop).await?;
+    DataPlane::start(gate, keys, config.timing, news).map(|plane| Some((plane, kind))).map_err(AgentError::DataPlane)
+}
+
+/// The keys of heartbeats, as soon as the store answers and has them.
+async fn wait_for_keys(config: &Config, store: &SharedStore, stop: &CancellationToken) -> Result<Keys, AgentError> {
+    let mut said = String::new();
     loop {
-        if let Some(keys) = guard::keys(store, &config.namespace, config.makes_key).await? {
-            let plane = DataPlane::start(gate, keys, config.timing, news).map_err(AgentError::DataPlane)?;
-            return Ok(Some((plane, kind)));
+        let waiting = match guard::keys(store, &config.namespace, config.makes_key).await {
+            Ok(Some(keys)) => return Ok(keys),
+            Ok(None) => "for the heartbeat key, which the controller makes".to_owned(),
+            Err(error @ StoreError::Unavailable(_)) => format!("for the heartbeat key: {error}"),
+            Err(error) => return Err(error.into()),
+        };
+        if waiting != said {
+            warn!("waiting {waiting}");
+            said = waiting;
         }
-        info!("waiting for the heartbeat key, which the controller makes");
         tokio::select! {
             () = tokio::time::sleep(KEY_WAIT) => {}
             () = stop.cancelled() => return Err(AgentError::Ended("stopped before there was a heartbeat key".to_owned())),

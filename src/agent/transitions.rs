@@ -76,8 +76,16 @@ impl Agent {
     }
 
     fn send_current(&mut self, uid: &str, event: Option<Event>) {
-        let holding = self.node.keeper().holdings().find(|(other, ..)| *other == uid).map(|(_, _, h)| h.clone());
+        let holding = self.node.keeper().holding(uid).cloned();
         self.send(uid, holding.as_ref(), event);
+    }
+
+    /// Reports again what this node holds and the store does not say: a status of ours that was written late may have
+    /// taken it away.
+    pub(super) fn amend(&mut self, uid: &str) {
+        if matches!(self.node.keeper().holding(uid), Some(Holding::Held { .. })) {
+            self.send_current(uid, None);
+        }
     }
 
     /// Queues the status (as it follows from `holding`) and an event.
@@ -95,7 +103,7 @@ impl Agent {
     }
 
     fn queue(&self, uid: &str, status: Option<serde_json::Value>, event: Option<Event>) {
-        let Some(vip) = self.vips.get(uid) else { return };
+        let Some(vip) = self.vips.get(uid).filter(|_| status.is_some() || event.is_some()) else { return };
         let report = Report { uid: uid.to_owned(), vip: vip.clone(), status, event };
         // The writer ends only with the agent.
         let _ended = self.reports.send(report);

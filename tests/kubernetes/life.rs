@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::bed::{Bed, NODES};
@@ -10,7 +11,8 @@ use crate::support::capture::{Capture, Claim, Frame};
 use crate::support::installed::{Installed, LIMIT, chart};
 use crate::support::netns::run;
 use crate::support::pinger::Pinger;
-use crate::support::segment::INTERFACE;
+use crate::support::process::Process;
+use crate::support::segment::{Host, INTERFACE};
 use crate::support::wait_until;
 
 #[test]
@@ -19,6 +21,7 @@ fn addresses_from_install_to_uninstall() {
     from_a_pool_to_the_wire(&bed);
     an_edit_moves_what_it_must(&bed);
     a_cordoned_node_is_emptied_and_nothing_is_lost(&bed);
+    a_restart_of_all_agents_moves_nothing(&mut bed);
     an_upgrade_of_the_chart_moves_nothing(&bed);
     a_deleted_address_goes(&bed);
     an_uninstall_leaves_nothing(&mut bed);
@@ -94,6 +97,29 @@ fn holders(bed: &Bed) -> Vec<(String, usize)> {
     ["web", "fixed"].map(|vip| bed.wait_held(vip)).to_vec()
 }
 
+/// One after the other, as a rollout does it.
+fn a_restart_of_all_agents_moves_nothing(bed: &mut Bed) {
+    let before = holders(bed);
+    bed.wait_settled();
+    let pingers: Vec<_> = before.iter().map(|(address, _)| Pinger::start(&bed.client.netns, address)).collect();
+    let watched = |host: &Host| Process::start(host.netns.command("ip").args(["monitor", "address"]));
+    let monitors: Vec<_> = bed.hosts.iter().map(watched).collect();
+    for node in 0..NODES.len() {
+        bed.agent(node).signal(Signal::TERM);
+        assert!(bed.agent(node).wait(Duration::from_secs(20)).success());
+        bed.start_agent(node);
+        bed.wait_ready(node);
+    }
+    bed.wait_settled();
+    for monitor in &monitors {
+        assert!(!monitor.output().contains("Deleted"), "{}", monitor.output());
+    }
+    assert_eq!(holders(bed), before);
+    for pinger in pingers {
+        assert_eq!(pinger.lost(), [0; 0]);
+    }
+}
+
 fn an_upgrade_of_the_chart_moves_nothing(bed: &Bed) {
     let before = holders(bed);
     let pinger = Pinger::start(&bed.client.netns, &before[0].0);
@@ -137,7 +163,7 @@ fn an_uninstall_leaves_nothing(bed: &mut Bed) {
     }
     bed.helm(&["uninstall", "vipkeeper", "-n", "vipkeeper", "--no-hooks"]);
     for node in 0..NODES.len() {
-        bed.agent(node).signal(rustix::process::Signal::TERM);
+        bed.agent(node).signal(Signal::TERM);
         assert!(bed.agent(node).wait(Duration::from_secs(20)).success());
     }
     bed.stop_controllers();

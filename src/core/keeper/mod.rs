@@ -236,6 +236,12 @@ impl Keeper {
         self.vips.iter().map(|(uid, entry)| (uid.as_str(), &entry.vip, &entry.holding))
     }
 
+    /// What has become of a VIP; `None` if this node may not hold it.
+    #[must_use]
+    pub fn holding(&self, uid: &str) -> Option<&Holding> {
+        self.vips.get(uid).map(|entry| &entry.holding)
+    }
+
     /// The links as the kernel last told.
     #[must_use]
     pub const fn links(&self) -> &BTreeMap<u32, Link> {

@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # What is built lives in the user's cache, so that a fresh clone finds it; cargo keys it by version itself.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vipkeeper/target
 
-.PHONY: help check test faults bench demo crds manifests fmt tools fuzz dist image
+.PHONY: help check test cluster-test faults bench demo crds manifests fmt tools fuzz dist image
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -30,6 +30,9 @@ test: tools check dist ## all tests (as root: they make network namespaces)
 faults: tools ## the fault matrix, FAULTS_RUNS (30) times each cell; FAULTS='power lost|nft' for some; hours
 	cargo build --release --bin vipkeeper
 	FAULTS_BINARY=$(CARGO_TARGET_DIR)/release/vipkeeper cargo test --test faults -- --ignored --nocapture matrix
+
+cluster-test: tools dist ## the chart on a real cluster of three kubelets, on this machine (as root; part of `make test`)
+	cargo test --test cluster -- --nocapture
 
 crds: ## write the CRDs of the code into the chart
 	cargo build -q

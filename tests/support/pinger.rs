@@ -29,6 +29,7 @@ impl Pinger {
     /// Ends, and gives the numbers of the questions without an answer, the last one, which may be under way, left out.
     pub fn lost(mut self) -> Vec<u32> {
         self.0.signal(Signal::INT);
+        self.0.wait_output(Duration::from_secs(10), " packets transmitted");
         self.0.wait(Duration::from_secs(10));
         let output = self.0.output();
         let sent = output.lines().find_map(|line| line.split_once(" packets transmitted")?.0.parse::<u32>().ok());

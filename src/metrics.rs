@@ -595,6 +595,7 @@ pub struct AgentMetrics {
     failed: IntCounterVec,
     conflicts: IntCounter,
     defended: IntCounter,
+    rejected: IntCounterVec,
     repaired: IntCounter,
 }
 
@@ -628,6 +629,11 @@ impl AgentMetrics {
                 "vipkeeper_address_defences_total",
                 "Claims that were answered with an announcement (RFC 5227 section 2.4).",
             ))),
+            rejected: metrics.register(&valid(vec(
+                "vipkeeper_heartbeats_rejected_total",
+                "Datagrams at the heartbeat port that were not taken.",
+                &["reason"],
+            ))),
             repaired: metrics.register(&valid(IntCounter::new(
                 "vipkeeper_addresses_repaired_total",
                 "Addresses that something else removed and that were put back.",
@@ -637,7 +643,15 @@ impl AgentMetrics {
             new.announced.with_label_values(&[family]);
             new.failed.with_label_values(&[family]);
         }
+        for reason in ["length", "version", "key", "forged", "kind", "replayed", "segment"] {
+            new.rejected.with_label_values(&[reason]);
+        }
         new
+    }
+
+    /// A datagram at the heartbeat port was not taken; the reason is one of a closed set.
+    pub fn heartbeat_rejected(&self, reason: &str) {
+        self.rejected.with_label_values(&[reason]).inc();
     }
 
     /// Whether this node answers for a VIP that it may hold.

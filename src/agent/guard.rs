@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{debug, info, warn};
 
 use super::dataplane::{DataPlane, News, Order};
+use super::gateway::Ask;
 use super::watches::{self, Watched};
 use super::{Agent, Told, views};
 use crate::api::HEARTBEAT_SECRET;
@@ -52,6 +53,11 @@ impl Agent {
             News::Exit { segment } => self.node.handle(now, Input::Left(segment)),
             News::Event { segment, event } => self.failover_event(&segment, &event),
             News::Failed(what) => warn!("{what}"),
+            News::ProbeGateway { segment, link, from } => {
+                if let Some(gateway) = &self.gateway {
+                    gateway.ask(Ask { segment, link, from });
+                }
+            }
             News::Patch { segment, ticket, purpose, patch } => {
                 if let Some(plane) = self.plane.clone() {
                     tokio::spawn(write(SharedStore::clone(&self.store), plane, segment, ticket, purpose, patch));

@@ -8,11 +8,13 @@ mod announcer;
 mod calendar;
 mod dataplane;
 mod gates;
+mod gateway;
 mod guard;
 mod inputs;
 mod kernel;
 mod lock;
 mod parts;
+mod realtime;
 mod registry;
 mod reports;
 mod transitions;
@@ -33,6 +35,7 @@ use tracing::{error, info, warn};
 
 use self::announcer::{Announcer, Order, Wire};
 use self::dataplane::{DataPlane, News, Order as PlaneOrder};
+use self::gateway::Gateway;
 use self::reports::Report;
 use self::watches::Watched;
 use crate::clock;
@@ -78,6 +81,8 @@ pub struct Config {
     pub gate: GateChoice,
     /// Where the gate is kept between processes.
     pub bpffs: PathBuf,
+    /// Whether the data-plane thread asks for real-time priority and locked memory.
+    pub realtime: bool,
     /// The times of the failover protocol; the same for all nodes.
     pub timing: Times,
     /// Namespace of the heartbeat key.
@@ -157,7 +162,7 @@ pub async fn run(
     let (tell_news, mut news) = mpsc::unbounded_channel();
     let (steps, lists) = mpsc::unbounded_channel();
     let (reports, waiting) = mpsc::unbounded_channel();
-    let plane = parts::open_plane(&config, &store, &netlink, tell_news, &stop).await?;
+    let plane = parts::open_plane(&config, &store, (&netlink, &metrics), tell_news, &stop).await?;
     let (plane, kind) = plane.map_or((None, Gate::None), |(plane, kind)| (Some(plane), kind));
     let mut parts: JoinSet<Result<(), AgentError>> = JoinSet::new();
     parts::spawn_watchers(&mut parts, &store, &netlink, &told, plane.is_some());
@@ -191,6 +196,7 @@ pub async fn run(
         steps,
         reports,
         announcer,
+        gateway: plane.clone().map(|plane| Gateway::start(netlink.clone(), plane)),
         plane,
         metrics,
     };
@@ -242,6 +248,8 @@ struct Agent {
     announcer: Announcer,
     /// The data plane, where there is a gate.
     plane: Option<DataPlane>,
+    /// Who asks gateways for it.
+    gateway: Option<Gateway>,
     metrics: AgentMetrics,
 }
 

@@ -8,6 +8,7 @@ use tracing::warn;
 use super::dataplane::{DataPlane, News};
 use super::{AgentError, Config, KEY_WAIT, Told, gates, guard, kernel, watches};
 use crate::core::view::Gate as Kind;
+use crate::metrics::AgentMetrics;
 use crate::netlink::Netlink;
 use crate::store::{SharedStore, StoreError};
 use crate::wire::heartbeat::Keys;
@@ -16,14 +17,15 @@ use crate::wire::heartbeat::Keys;
 pub(super) async fn open_plane(
     config: &Config,
     store: &SharedStore,
-    netlink: &Netlink,
+    (netlink, metrics): (&Netlink, &AgentMetrics),
     news: UnboundedSender<News>,
     stop: &CancellationToken,
 ) -> Result<Option<(DataPlane, Kind)>, AgentError> {
     let Some(gate) = gates::open(config, netlink).await? else { return Ok(None) };
     let kind = gate.kind();
     let keys = wait_for_keys(config, store, stop).await?;
-    DataPlane::start(gate, keys, config.timing, news).map(|plane| Some((plane, kind))).map_err(AgentError::DataPlane)
+    let plane = DataPlane::start(gate, keys, config, metrics.clone(), news).map_err(AgentError::DataPlane)?;
+    Ok(Some((plane, kind)))
 }
 
 /// The keys of heartbeats, as soon as the store answers and has them.

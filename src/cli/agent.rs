@@ -71,6 +71,10 @@ pub(crate) struct NodeArgs {
     /// Time between heartbeats, instead of the profile's, such as 120ms; the same on all nodes
     #[arg(long, env = "VIPKEEPER_HEARTBEAT", value_name = "DURATION")]
     heartbeat: Option<Duration>,
+    /// Ask for real-time priority and locked memory for the thread that keeps heartbeats and gate (wants SYS_NICE and
+    /// IPC_LOCK); what is refused is said in the log
+    #[arg(long, env = "VIPKEEPER_REALTIME", value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    realtime: bool,
     /// Namespace of the heartbeat key [default: $POD_NAMESPACE, else vipkeeper]
     #[arg(long, env = "VIPKEEPER_NAMESPACE", value_name = "NAME")]
     namespace: Option<String>,
@@ -114,6 +118,7 @@ impl NodeArgs {
                 GateArg::None => GateChoice::None,
             },
             bpffs: self.bpffs.clone(),
+            realtime: self.realtime,
             timing: self.timing()?,
             namespace: role::namespace(self.namespace.clone().filter(|name| !name.is_empty())),
             makes_key,

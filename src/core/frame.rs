@@ -58,6 +58,8 @@ pub struct Heard {
 pub enum Word {
     /// That it has it: the sender of an ARP packet, the target of an advertisement, the source of a solicitation.
     Claim,
+    /// The same, to a host that asked for it: an ARP reply that is no announcement, or a solicited advertisement.
+    Answer,
     /// That it would like to have it: an ARP probe, or a solicitation from `::`.
     Probe,
 }

@@ -88,7 +88,9 @@ fn arp_word(packet: &Arp) -> Option<(IpAddr, [u8; 6], Word)> {
     if packet.is_probe() {
         return Some((packet.target.into(), packet.sender_mac, Word::Probe));
     }
-    (packet.sender != Ipv4Addr::UNSPECIFIED).then(|| (packet.sender.into(), packet.sender_mac, Word::Claim))
+    let asked = packet.operation == arp::Operation::Reply && packet.target != packet.sender;
+    let word = if asked { Word::Answer } else { Word::Claim };
+    (packet.sender != Ipv4Addr::UNSPECIFIED).then(|| (packet.sender.into(), packet.sender_mac, word))
 }
 
 fn ndp_word(packet: &Ndp, sender: [u8; 6]) -> (IpAddr, [u8; 6], Word) {
@@ -96,7 +98,8 @@ fn ndp_word(packet: &Ndp, sender: [u8; 6]) -> (IpAddr, [u8; 6], Word) {
     match packet.kind {
         Kind::Solicitation if packet.source.is_unspecified() => (packet.target.into(), mac, Word::Probe),
         Kind::Solicitation => (packet.source.into(), mac, Word::Claim),
-        Kind::Advertisement { .. } => (packet.target.into(), mac, Word::Claim),
+        Kind::Advertisement { solicited: true, .. } => (packet.target.into(), mac, Word::Answer),
+        Kind::Advertisement { solicited: false, .. } => (packet.target.into(), mac, Word::Claim),
     }
 }
 
@@ -132,6 +135,21 @@ mod tests {
         }
         assert_eq!(said("2001:db8::20", Form::Probe { mac: None }).0, group);
         assert_eq!(said("198.51.100.20", Form::Probe { mac: None }).0, Mac::BROADCAST);
+    }
+
+    #[test]
+    fn an_answer_is_one_to_who_asked() {
+        let (ip, asker) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
+        let word = |arp: Arp| decode(2, arp_frame(arp, Some(PEER)).as_slice()).unwrap().word;
+        let reply = Arp { target: asker, target_mac: PEER.0, ..Arp::announcement_reply(MAC.0, ip) };
+        assert_eq!((word(reply), word(Arp::announcement_reply(MAC.0, ip))), (Word::Answer, Word::Claim));
+        let said = |solicited| {
+            let kind = Kind::Advertisement { solicited, overrides: true };
+            let (source, destination) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
+            let packet = Ndp { source, destination, target: source, mac: Some(MAC.0), kind };
+            decode(2, ndp_frame(packet, MAC, PEER.0).as_slice()).unwrap().word
+        };
+        assert_eq!([true, false].map(said), [Word::Answer, Word::Claim]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod support;
 
 mod announcing;
 mod conflicts;
+mod heartbeats;
 mod holding;
 mod links;
 mod node;

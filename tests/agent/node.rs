@@ -34,7 +34,14 @@ impl Node {
         self.host.netns.command(VIPKEEPER)
     }
 
-    fn store(&self) -> String {
+    /// The segment's view.
+    pub(crate) fn view(&self) -> serde_json::Value {
+        let mut get = self.command();
+        let output = get.args(["get", "fview", "198.51.100.0-24", "-o", "json", "--store", &self.store()]).output();
+        serde_json::from_slice::<serde_json::Value>(&output.unwrap().stdout).unwrap_or_default()["spec"].clone()
+    }
+
+    pub(crate) fn store(&self) -> String {
         format!("dir:{}", self.folder.path().display())
     }
 

@@ -64,7 +64,11 @@ const FIVE: Group = (
     Shape { nodes: 5, vips: 100, ..USUAL },
     &[(Fault::Lossy, 4.0, 1), (Fault::Split, 2.0, 1), (Fault::MostLost, 1.0, 1)],
 );
-const TWO: Group = (Shape { nodes: 2, ..USUAL }, &[(Fault::Restarted, 1.0, 1)]);
+/// The client is the gateway that tells the survivor that it is not cut off itself.
+const TWO: Group = (
+    Shape { nodes: 2, ..USUAL },
+    &[(Fault::Restarted, 1.0, 1), (Fault::CarrierLost, 2.0, 1), (Fault::PowerLost, 1.0, 1)],
+);
 const FAST: Group = (
     Shape { policy: Policy::Fast, profile: Profile::FastLan, ..USUAL },
     &[(Fault::PowerLost, 1.0, 1), (Fault::Killed, 1.0, 1)],

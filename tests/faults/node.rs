@@ -64,7 +64,11 @@ impl Node {
 
     /// The machine loses power: it is off the bridges at once and nothing of its kernel is left.
     pub(crate) fn power_off(&mut self, data: &Segment, management: &Segment) {
-        // The cables first: between the end of the process and that of its links its kernel would still answer.
+        // A process that saw its cable go would have a word to say, and a machine without power has none.
+        if self.agent.is_some() {
+            self.signal(Signal::STOP);
+        }
+        // Then the cables: between the end of the process and that of its links its kernel would still answer.
         for bridge in [data, management] {
             bridge.bridge().ip(&format!("link set {} down", crate::station::port(self.station.number)));
         }

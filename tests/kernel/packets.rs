@@ -141,7 +141,8 @@ fn what_others_say_is_heard_and_nothing_else() {
             let frame = Frame { link: link.index, ip, form: Form::Probe { mac: None } };
             packets.send(link.index, &[frame]).unwrap();
             let heard = hear(&mut observations, ip).await;
-            assert_eq!(heard, Heard { link: link.index, ip, mac: Mac(other.mac()), word: Word::Claim });
+            let word = if ip.is_ipv4() { Word::Answer } else { Word::Claim };
+            assert_eq!(heard, Heard { link: link.index, ip, mac: Mac(other.mac()), word });
         }
         // A probe by somebody else; the frames before it are no ARP, or of another VLAN, or cut off.
         let probe = arp_probe(other.mac(), [192, 0, 2, 77]);

@@ -49,7 +49,11 @@ impl Thread {
                 return self.extend(number, deadline);
             }
             // Taken with its like.
-            Effect::Set { .. } | Effect::ProbeGateway => return,
+            Effect::Set { .. } => return,
+            Effect::ProbeGateway => match segment.link {
+                Some(link) => News::ProbeGateway { segment: name(), link, from: segment.place.ip() },
+                None => return,
+            },
             Effect::Patch { ticket, purpose, patch } => News::Patch { segment: name(), ticket, purpose, patch },
             Effect::Read => News::Read { segment: name() },
             Effect::Exit => {

@@ -4,6 +4,7 @@
 //! is never full. The thread is the gate's only writer.
 
 mod effects;
+mod links;
 mod segment;
 mod thread;
 
@@ -15,13 +16,16 @@ use std::sync::mpsc::{self, Sender};
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::info;
 
-use crate::core::failover::{Event, Outcome, Placement, Purpose, Timing, VipState};
+use crate::core::failover::{Event, Outcome, Placement, Purpose, VipState};
 use crate::core::view::{Patch, Registration, View};
 use crate::gate::Gate;
+use crate::metrics::AgentMetrics;
 use crate::wire::heartbeat::Keys;
 
 use self::thread::Thread;
+use super::{Config, realtime};
 
 /// What the data plane is told.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub(super) enum Order {
     Vip(String, Address),
     /// What successors are chosen by.
     Placement(Arc<Placement>),
+    /// The gateway of a segment answered [`News::ProbeGateway`].
+    Gateway(String),
     /// The gate may forget an address.
     Forget(IpAddr),
     /// A link that neighbours are resolved on is there.
@@ -70,6 +76,8 @@ pub(super) enum News {
     Patch { segment: String, ticket: u64, purpose: Purpose, patch: Patch },
     /// Read the view past any cache, and answer.
     Read { segment: String },
+    /// Ask the gateway of a link, from this address of the node, for its own; answer with [`Order::Gateway`].
+    ProbeGateway { segment: String, link: u32, from: IpAddr },
     /// Everything in the segment is given up, or left for the next process.
     Exit { segment: String },
     /// For people.
@@ -90,11 +98,24 @@ impl DataPlane {
     ///
     /// # Errors
     /// The system has no thread or no event descriptor left.
-    pub(super) fn start(gate: Gate, keys: Keys, timing: Timing, news: UnboundedSender<News>) -> std::io::Result<Self> {
+    pub(super) fn start(
+        gate: Gate,
+        keys: Keys,
+        config: &Config,
+        metrics: AgentMetrics,
+        news: UnboundedSender<News>,
+    ) -> std::io::Result<Self> {
         let (orders, waiting) = mpsc::channel();
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let thread = Thread::new(gate, keys, timing, waiting, Arc::clone(&wake), news);
-        std::thread::Builder::new().name("dataplane".to_owned()).spawn(move || thread.run())?;
+        let links = links::Links::open()?;
+        let thread = Thread::new(gate, keys, config.timing, metrics, links, (waiting, Arc::clone(&wake), news));
+        let realtime = config.realtime;
+        std::thread::Builder::new().name("dataplane".to_owned()).spawn(move || {
+            if realtime {
+                be_on_time();
+            }
+            thread.run();
+        })?;
         Ok(Self { orders, wake })
     }
 
@@ -104,4 +125,15 @@ impl DataPlane {
         let _ended = self.orders.send(order);
         let _full = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
     }
+}
+
+/// Asks for real-time priority and locked memory, and says what was got.
+fn be_on_time() {
+    let got = realtime::take();
+    let said = |result: std::io::Result<()>| result.map_or_else(|error| error.to_string(), |()| "granted".to_owned());
+    info!(
+        priority = said(got.priority),
+        memory = said(got.memory),
+        "the data plane asks for real-time priority and locked memory"
+    );
 }

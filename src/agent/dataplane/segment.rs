@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::core::failover::{Failover, VipState};
 use crate::core::time::Time;
 use crate::core::view::Registration;
-use crate::wire::heartbeat::{HeartbeatError, Keys, LEN, Packet, Window, id};
+use crate::wire::heartbeat::{HeartbeatError, Keys, LEN, Packet, Window, id, segment_id};
 
 /// Why a datagram counts for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,17 +18,37 @@ pub(super) enum Rejected {
     Packet(HeartbeatError),
     /// It, or a later one than it, was here before.
     Replayed,
+    /// It was said on another segment.
+    Elsewhere,
+}
+
+impl Rejected {
+    /// The reason as one word, for a metric's label.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Packet(error) => error.as_str(),
+            Self::Replayed => "replayed",
+            Self::Elsewhere => "segment",
+        }
+    }
 }
 
 /// A segment that this node takes part in.
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) name: String,
+    /// What its packets carry.
+    id: u32,
     /// Its number at the gate.
     pub(super) number: u16,
     pub(super) machine: Failover,
     /// What the machine wants of each VIP, by uid.
     pub(super) states: BTreeMap<String, VipState>,
+    /// The link's name, and its index as long as there is one.
+    pub(super) interface: String,
+    pub(super) link: Option<u32>,
+    /// Where the node listens.
+    pub(super) place: SocketAddr,
     /// The gate stands on its link.
     pub(super) gated: bool,
     socket: Option<UdpSocket>,
@@ -40,12 +60,22 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    pub(super) fn new(name: &str, number: u16, machine: Failover, states: BTreeMap<String, VipState>) -> Self {
+    pub(super) fn new(
+        name: &str,
+        number: u16,
+        me: &Registration,
+        machine: Failover,
+        states: BTreeMap<String, VipState>,
+    ) -> Self {
         Self {
             name: name.to_owned(),
+            id: segment_id(name),
             number,
             machine,
             states,
+            interface: me.interface.clone(),
+            link: None,
+            place: SocketAddr::new(me.address, me.port),
             gated: false,
             socket: None,
             mark: 0,
@@ -54,16 +84,28 @@ impl Segment {
         }
     }
 
-    /// Listens at the node's place on the segment.
-    pub(super) fn listen(&mut self, me: &Registration) -> io::Result<()> {
+    /// The node is at another place of the segment.
+    pub(super) fn place(&mut self, me: &Registration) {
+        self.interface.clone_from(&me.interface);
+        self.place = SocketAddr::new(me.address, me.port);
+    }
+
+    /// Listens at the node's place on the segment, on the link of that name as it is now.
+    pub(super) fn listen(&mut self) -> io::Result<()> {
         (self.socket, self.mark) = (None, 0);
-        let address = SocketAddr::new(me.address, me.port);
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        let domain = Domain::for_address(self.place);
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         socket.set_reuse_address(true)?;
         // Heartbeats speak for this link: what arrives by another one proves nothing.
-        socket.bind_device(Some(me.interface.as_bytes()))?;
-        socket.bind(&address.into())?;
+        socket.bind_device(Some(self.interface.as_bytes()))?;
+        // A link that has just come back has no addresses yet.
+        if domain == Domain::IPV6 {
+            socket.set_freebind_v6(true)?
+        } else {
+            socket.set_freebind_v4(true)?
+        }
+        socket.bind(&self.place.into())?;
         self.socket = Some(socket.into());
         Ok(())
     }
@@ -78,6 +120,9 @@ impl Segment {
         let length = self.socket.as_ref()?.recv(&mut buffer).ok()?;
         let packet = Packet::read(buffer.get(..length).unwrap_or_default(), keys).map_err(Rejected::Packet);
         Some(packet.and_then(|packet| {
+            if packet.segment != self.id {
+                return Err(Rejected::Elsewhere);
+            }
             let new = self.windows.entry((packet.node, packet.boot)).or_default().accept(packet.sequence);
             if new { Ok(packet) } else { Err(Rejected::Replayed) }
         }))

@@ -9,13 +9,16 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::links::Links;
 use super::segment::Segment;
 use super::{Address, News, Order};
+use crate::agent::realtime;
 use crate::clock;
 use crate::core::failover::{FOREVER, Failover, Input, Rules, Start, Timing, VipState};
 use crate::core::time::Time;
 use crate::core::view::Registration;
 use crate::gate::{Entry, Gate, SEGMENTS, State};
+use crate::metrics::AgentMetrics;
 use crate::wire::heartbeat::{Keys, id};
 
 /// Packets that one look at a segment takes at most, so that a flood delays no timer.
@@ -28,26 +31,33 @@ pub(super) struct Thread {
     pub(super) gate: Gate,
     pub(super) keys: Keys,
     pub(super) timing: Timing,
+    metrics: AgentMetrics,
+    /// By how many parts per million the clock was slewed when it was looked at last.
+    slew: u32,
     orders: Receiver<Order>,
     wake: Arc<OwnedFd>,
     pub(super) news: UnboundedSender<News>,
+    links: Links,
     pub(super) segments: Vec<Segment>,
     pub(super) vips: BTreeMap<String, Address>,
     /// VIPs whose state has changed and is not at the gate yet.
     pub(super) changed: Vec<String>,
 }
 
+/// Orders, what wakes the thread for them, and news.
+pub(super) type Queues = (Receiver<Order>, Arc<OwnedFd>, UnboundedSender<News>);
+
 impl Thread {
     pub(super) fn new(
         gate: Gate,
         keys: Keys,
         timing: Timing,
-        orders: Receiver<Order>,
-        wake: Arc<OwnedFd>,
-        news: UnboundedSender<News>,
+        metrics: AgentMetrics,
+        links: Links,
+        (orders, wake, news): Queues,
     ) -> Self {
         let (segments, vips) = (Vec::new(), BTreeMap::new());
-        Self { gate, keys, timing, orders, wake, news, segments, vips, changed: Vec::new() }
+        Self { gate, keys, timing, metrics, slew: 0, orders, wake, news, links, segments, vips, changed: Vec::new() }
     }
 
     /// Works until nobody gives orders any more.
@@ -68,6 +78,7 @@ impl Thread {
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
+            self.look_at_links();
             (0..self.segments.len()).for_each(|at| self.look(at));
         }
     }
@@ -78,9 +89,10 @@ impl Thread {
             tv_nsec: left.subsec_nanos().into(),
         });
         let wake = || PollFd::new(&*self.wake, PollFlags::IN);
-        let mut sockets = self.segments.iter().filter_map(Segment::socket).map(|s| PollFd::new(s, PollFlags::IN));
+        let sockets = self.segments.iter().filter_map(Segment::socket).map(|s| PollFd::new(s, PollFlags::IN));
+        let mut sockets = [PollFd::new(self.links.socket(), PollFlags::IN)].into_iter().chain(sockets);
         // An interrupted wait is a short one.
-        let _interrupted = if self.segments.len() < WATCHED {
+        let _interrupted = if self.segments.len() + 1 < WATCHED {
             let mut watched: [PollFd<'_>; WATCHED] = std::array::from_fn(|_| sockets.next().unwrap_or_else(wake));
             poll(&mut watched, timeout.as_ref())
         } else {
@@ -93,8 +105,9 @@ impl Thread {
     fn look(&mut self, at: usize) {
         for _ in 0..BATCH {
             let Some(packet) = self.segments.get_mut(at).and_then(|segment| segment.receive(&self.keys)) else { break };
-            if let Ok(packet) = packet {
-                self.tell(at, Input::Packet(packet));
+            match packet {
+                Ok(packet) => self.tell(at, Input::Packet(packet)),
+                Err(reason) => self.metrics.heartbeat_rejected(reason.as_str()),
             }
         }
         if let Some(segment) = self.segments.get_mut(at)
@@ -102,6 +115,16 @@ impl Thread {
         {
             segment.machine.handle_timeout(clock::now());
             self.drain(at);
+            self.look_at_clock();
+        }
+    }
+
+    /// Looks how true the clock is, and says so if that has changed.
+    fn look_at_clock(&mut self) {
+        let slew = realtime::slew();
+        if slew != self.slew {
+            self.slew = slew;
+            self.tell_all(&Input::Slew(slew));
         }
     }
 
@@ -123,6 +146,7 @@ impl Thread {
                 }
             }
             Order::Placement(placement) => self.tell_all(&Input::Placement(placement)),
+            Order::Gateway(segment) => self.tell_of(&segment, Input::Gateway),
             Order::Forget(ip) => self.forget(ip),
             Order::Link(link) => {
                 if let Err(error) = self.gate.attach(link) {
@@ -151,24 +175,65 @@ impl Thread {
             return;
         }
         let Some(at) = self.place(name) else { return };
-        let gated = self.is_gated(&me.interface);
-        let Some(segment) = self.segments.get_mut(at) else { return };
-        segment.gated = gated;
-        if let Err(error) = segment.listen(me) {
-            self.failed(format!("no heartbeats on {} ({}:{}): {error}", me.interface, me.address, me.port));
+        if let Some(segment) = self.segments.get_mut(at) {
+            segment.place(me);
         }
+        self.settle_on_link(at);
         self.drain(at);
     }
 
-    /// Whether the gate stands on a link, of which only the name is known.
-    fn is_gated(&mut self, interface: &str) -> bool {
-        let attached = super::segment::index(interface)
-            .map_err(|error| error.to_string())
-            .and_then(|link| self.gate.attach(link).map_err(|error| error.to_string()));
-        if let Err(error) = &attached {
-            self.failed(format!("no address is held on {interface}, for the gate is not there: {error}"));
+    /// Brings gate and socket to the segment's link, of which only the name is known.
+    fn settle_on_link(&mut self, at: usize) {
+        let Some(segment) = self.segments.get_mut(at) else { return };
+        let interface = &segment.interface;
+        let link = super::segment::index(interface).map_err(|error| error.to_string());
+        let gated = link.and_then(|link| self.gate.attach(link).map(|()| link).map_err(|error| error.to_string()));
+        let mut failures = Vec::new();
+        if let Err(error) = &gated {
+            failures.push(format!("no address is held on {interface}, for the gate is not there: {error}"));
         }
-        attached.is_ok()
+        let before = segment.gated;
+        (segment.link, segment.gated) = (gated.as_ref().ok().copied(), gated.is_ok());
+        if let Err(error) = segment.listen() {
+            failures.push(format!("no heartbeats on {}: {error}", segment.interface));
+        }
+        if before != segment.gated {
+            let uids: Vec<String> = segment.states.keys().cloned().collect();
+            self.apply(&uids);
+        }
+        failures.into_iter().for_each(|failure| self.failed(failure));
+        // How the link is, is told like any change.
+        if let Err(error) = self.links.ask() {
+            self.failed(format!("the kernel does not tell of links: {error}"));
+        }
+    }
+
+    /// Takes in what the kernel says of links, before anything that came over them.
+    fn look_at_links(&mut self) {
+        let (mut changes, mut returned) = (Vec::new(), Vec::new());
+        let segments = &self.segments;
+        self.links.read(|seen| {
+            for (at, segment) in segments.iter().enumerate() {
+                if segment.link == Some(seen.index) {
+                    changes.push((at, seen.carrier));
+                    if seen.gone {
+                        returned.push((at, false));
+                    }
+                } else if segment.interface == seen.name && !seen.gone {
+                    returned.push((at, true));
+                }
+            }
+        });
+        for (at, there) in returned {
+            match self.segments.get_mut(at) {
+                Some(segment) if there && segment.link.is_none() => self.settle_on_link(at),
+                Some(segment) if !there => segment.link = None,
+                Some(_) | None => {}
+            }
+        }
+        for (at, carrier) in changes {
+            self.tell(at, Input::Carrier(carrier));
+        }
     }
 
     /// Starts the machine of a segment from what a former process left at the gate.
@@ -189,7 +254,8 @@ impl Thread {
             vips: passing.clone(),
         };
         let machine = Failover::new(clock::now(), start);
-        self.segments.push(Segment::new(name, number, machine, passing.clone()));
+        self.slew = 0;
+        self.segments.push(Segment::new(name, number, me, machine, passing.clone()));
         self.say(News::Started { segment: name.to_owned(), vips: passing });
         true
     }

@@ -255,11 +255,11 @@ impl Conflicts {
             return;
         }
         let peer = self.peers.contains(&mac);
-        if self.asking.get(&ip).is_some_and(|asking| asking.link == link) && (word == Word::Claim || !peer) {
+        if self.asking.get(&ip).is_some_and(|asking| asking.link == link) && (word != Word::Probe || !peer) {
             self.answer(ip, Some(mac));
         }
         // Who probes for what we hold is answered by the kernel; only a claim is a conflict.
-        if word == Word::Claim && !peer && self.held.get(&ip).is_some_and(|held| held.link == link) {
+        if word != Word::Probe && !peer && self.held.get(&ip).is_some_and(|held| held.link == link) {
             self.claimed(ip, mac);
         }
     }

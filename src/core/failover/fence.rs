@@ -194,7 +194,7 @@ impl Failover {
     }
 
     /// Who gets what the victim has: the same choice as the controller's, among those that were heard just now.
-    fn successors(&self, now: Time, victim: &Right) -> BTreeMap<String, Right> {
+    pub(super) fn successors(&self, now: Time, victim: &Right) -> BTreeMap<String, Right> {
         let lately = now - self.timing.beat * 3;
         let view = &self.view;
         let alive = |name: &str| {

@@ -36,6 +36,10 @@ pub enum Input {
     Packet(Packet),
     /// The gateway answered [`Effect::ProbeGateway`].
     Gateway,
+    /// The link to the segment has a carrier, or has lost it. It is taken to have one until this is said.
+    Carrier(bool),
+    /// The kernel slews this node's clock, by so many parts per million at most.
+    Slew(u32),
     /// What the choice of successors needs beside the view.
     Placement(Arc<Placement>),
     /// A VIP of this node's is to go to another member.

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use super::time::Time;
 use super::view::{Registration, Right, View};
-use crate::wire::heartbeat::{Body, Packet, id};
+use crate::wire::heartbeat::{Body, Packet, id, segment_id};
 use claims::Held;
 use closure::Closing;
 use patches::Patches;
@@ -84,6 +84,8 @@ pub struct Failover {
     boot: u64,
     segment: u32,
     timing: Timing,
+    /// The bound of this node's clock-rate error that others know of.
+    rho: u32,
     rules: Rules,
     started: Time,
     sequence: u64,
@@ -102,6 +104,8 @@ pub struct Failover {
     vips: BTreeMap<String, Held>,
     placement: Arc<Placement>,
     gateway: Option<Time>,
+    /// The link to the segment has one.
+    carrier: bool,
     probed: Time,
     intent: Intent,
     beat_at: Time,
@@ -119,13 +123,13 @@ impl Failover {
     #[must_use]
     pub fn new(now: Time, start: Start) -> Self {
         let Start { segment, me, timing, rules, gate, vips } = start;
-        #[expect(clippy::cast_possible_truncation, reason = "half of a hash will do")]
-        let segment = id(&segment) as u32;
+        let segment = segment_id(&segment);
         let mut machine = Self {
             id: id(&me.node),
             boot: id(&me.boot_id),
             segment,
             timing,
+            rho: timing.rho,
             rules,
             started: now,
             sequence: nanos(now),
@@ -142,6 +146,7 @@ impl Failover {
             vips: vips.into_iter().map(|(uid, state)| (uid, Held::adopted(state))).collect(),
             placement: Arc::default(),
             gateway: None,
+            carrier: true,
             probed: Time::ZERO,
             intent: Intent::Stay,
             beat_at: now,
@@ -168,6 +173,8 @@ impl Failover {
                 self.gateway = Some(now);
                 self.dirty = true;
             }
+            Input::Carrier(up) => self.set_carrier(now, up),
+            Input::Slew(rate) => self.set_slew(now, rate),
             Input::Placement(placement) => self.placement = placement,
             Input::Move { uid, to } => self.hand_over(now, &uid, &to),
             Input::Restart => self.intend(Intent::Restart),

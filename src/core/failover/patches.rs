@@ -1,8 +1,8 @@
 //! Patches of the view that are under way: one about this node's own right, one fence, one of housekeeping.
 
-use super::Failover;
 use super::io::{Effect, Outcome, Purpose};
 use super::rules::Rule;
+use super::{Failover, Intent};
 use crate::core::time::Time;
 use crate::core::view::{Mode, Op, Patch};
 
@@ -123,11 +123,12 @@ impl Failover {
     fn applied(&mut self, sent: Sent) {
         match sent.purpose {
             Purpose::Renew if self.own.registered.mode == Mode::Api && self.own.registered.seq == sent.seq => {
-                let until = sent.at + self.timing.lease;
+                let until = sent.at + self.own_time(self.timing.lease);
                 self.own.registered.until = self.own.registered.until.max(until);
             }
-            Purpose::Leave => self.exit(),
-            Purpose::Register
+            Purpose::Leave if self.intent == Intent::Leave => self.exit(),
+            Purpose::Leave
+            | Purpose::Register
             | Purpose::ChangeMode
             | Purpose::Renew
             | Purpose::Fence

@@ -19,6 +19,9 @@ impl Failover {
             Intent::Leave => return self.leave(now, &right),
             Intent::Gone => return,
         }
+        if !self.carrier && self.give_away(now, &right) {
+            return;
+        }
         if let Some((mode, names)) = self.due(now) {
             return self.change(now, &right, mode, &names);
         }
@@ -101,8 +104,8 @@ impl Failover {
             return;
         };
         let until = match mode {
-            Mode::Api => now + self.timing.lease,
-            Mode::Grace => now + self.timing.grace,
+            Mode::Api => now + self.own_time(self.timing.lease),
+            Mode::Grace => now + self.own_time(self.timing.grace),
             Mode::Peers | Mode::Solo => Time::ZERO,
         };
         let until = if mode == self.own.registered.mode { self.own.registered.until.max(until) } else { until };
@@ -140,6 +143,23 @@ impl Failover {
         }
     }
 
+    /// Gives all that it has to members that it heard just before its link lost the carrier, and leaves, so that they
+    /// need not find that out and wait. Its gate has shut. Whether there is anybody to give it to.
+    fn give_away(&mut self, now: Time, right: &Right) -> bool {
+        if self.own.registered.mode == Mode::Solo || self.others().next().is_none() {
+            return false;
+        }
+        let successors = self.successors(now, right);
+        self.own.retry_at = now + self.timing.beat;
+        if successors.is_empty() && self.view.held_by(right).next().is_some() {
+            return false;
+        }
+        if let Ok(patch) = self.view.leave_to(right, &successors) {
+            self.send_patch(now, Purpose::Leave, patch);
+        }
+        true
+    }
+
     pub(super) fn exit(&mut self) {
         self.intent = Intent::Gone;
         self.effects.push_back(Effect::Exit);
@@ -157,7 +177,7 @@ impl Failover {
             Intent::Restart | Intent::Leave => return self.exit(),
             Intent::Gone => return,
         }
-        if !heard || self.view.withdraw || self.want_read || self.reading.is_some() {
+        if !heard || !self.carrier || self.view.withdraw || self.want_read || self.reading.is_some() {
             return;
         }
         let solo = Registration { mode: Mode::Solo, ..self.me.clone() };

@@ -146,7 +146,7 @@ impl Failover {
 
     /// Until when the acknowledgements of these watchers last.
     fn peers_until(&self, watchers: &[u64]) -> Time {
-        self.newest_evidence(watchers).map_or(Time::ZERO, |sent| sent + self.timing.gate)
+        self.newest_evidence(watchers).map_or(Time::ZERO, |sent| sent + self.own_time(self.timing.gate))
     }
 
     /// Until when the quorum of this node's watchers lets it hold.
@@ -156,10 +156,12 @@ impl Failover {
 
     /// Until when every registration that may be in the view lets this node hold.
     fn deadline(&self) -> Time {
-        if self.own.right.is_none() || self.intent == Intent::Leave {
+        let own = &self.own;
+        // Nobody else can claim what belongs to who is alone.
+        let cut = !self.carrier && own.registered.mode != Mode::Solo;
+        if own.right.is_none() || self.intent == Intent::Leave || cut {
             return Time::ZERO;
         }
-        let own = &self.own;
         let allows = |footing: &Footing| {
             let same = (footing.mode, &footing.names) == (own.registered.mode, &own.registered.names);
             let adopted = if same { own.adopted } else { Time::ZERO };
@@ -183,6 +185,39 @@ impl Failover {
         }
         self.own.deadline = deadline;
         self.effects.push_back(Effect::Gate(deadline));
+    }
+
+    /// What this node's clock may show while others wait for `time`.
+    pub(super) fn own_time(&self, time: Duration) -> Duration {
+        self.timing.shrunk(time, self.rho)
+    }
+
+    /// A clock that is slewed faster than others know: what it measures is worth less, and waiting takes longer.
+    pub(super) fn set_slew(&mut self, now: Time, rate: u32) {
+        let rho = self.rho.max(rate);
+        if rho != self.timing.rho {
+            self.timing.rho = rho;
+            self.set_gate(now);
+        }
+    }
+
+    /// Without a carrier nobody reaches what this node has: the gate shuts before anything else, and what evidence there
+    /// was does not open it again.
+    pub(super) fn set_carrier(&mut self, now: Time, up: bool) {
+        if self.carrier == up {
+            return;
+        }
+        self.carrier = up;
+        self.dirty = true;
+        self.own.retry_at = now;
+        if !up && self.own.registered.mode != Mode::Solo {
+            self.own.floor = now;
+            self.own.adopted = Time::ZERO;
+            for peer in self.peers.values_mut() {
+                peer.answered = Time::ZERO;
+            }
+            self.set_gate(now);
+        }
     }
 
     /// The right is over: shut, and say so.

@@ -179,6 +179,14 @@ impl Timing {
         scale(time, more, less) + self.margin
     }
 
+    /// What a clock of bound [`Self::rho`] may show, at most, while `time` passes on one of bound `known`: no more than
+    /// `time`.
+    pub(super) fn shrunk(&self, time: Duration, known: u32) -> Duration {
+        let (more, less) = (MILLION - u64::from(self.rho.min(MAX_RHO)), MILLION - u64::from(known.min(MAX_RHO)));
+        let nanos = time.as_nanos() * u128::from(more.min(less)) / u128::from(less);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
     /// At least so much has passed on this node's clock when `age` has on one of bound `rho`.
     pub(super) fn at_least(&self, age: Duration, rho: u32) -> Duration {
         scale(age, MILLION - u64::from(self.rho.min(MAX_RHO)), MILLION + u64::from(rho.min(MAX_RHO)))
@@ -222,6 +230,17 @@ mod tests {
         assert_eq!(Timing::lan().with(None, None), Ok(Timing::lan()));
         assert_eq!(Timing::lan().with(None, Some(ms(112))), Err(TimingError::Gate { gate: ms(500), beat: ms(112) }));
         assert_eq!([Timing::lan(), Timing::fast_lan()].map(|times| times.nft()), [ms(300), ms(150)]);
+    }
+
+    #[test]
+    fn a_clock_that_is_slewed_more_than_others_know_shows_less() {
+        let half = Duration::from_millis(500);
+        assert_eq!(Timing::lan().shrunk(half, 10_000), half);
+        let slewed = Timing { rho: 83_333, ..Timing::lan() };
+        let shrunk = slewed.shrunk(half, 10_000);
+        // At its slowest it shows this in as long as others give a clock at its slowest to show the whole.
+        let real = shrunk.as_secs_f64() / (1.0 - 0.083_333);
+        assert!((real - half.as_secs_f64() / 0.99).abs() < 1e-6, "{shrunk:?}");
     }
 
     #[test]

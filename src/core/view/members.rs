@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Gate, Member, Mode, Patch, Right, State, View, ViewError};
+use super::{After, Gate, Member, Mode, Patch, Right, State, View, ViewError};
 use crate::core::net::Mac;
 
 /// What a node says of itself when it takes a new epoch.
@@ -138,12 +138,28 @@ impl View {
     /// # Errors
     /// The member is not up at this epoch.
     pub fn leave(&self, right: &Right) -> Result<Patch, ViewError> {
+        self.leave_to(right, &BTreeMap::new())
+    }
+
+    /// The same, with successors for what it held; what they do not mention is left to be granted.
+    ///
+    /// # Errors
+    /// The member or a successor is not up at its epoch; a successor is the member itself.
+    pub fn leave_to(&self, right: &Right, successors: &BTreeMap<String, Right>) -> Result<Patch, ViewError> {
+        if let Some(own) = successors.values().find(|successor| successor.node == right.node) {
+            return Err(ViewError::OwnSuccessor(own.clone()));
+        }
         let mut patch = Patch::default();
         self.name(right, &mut patch)?;
+        self.name_all(self.held_by(right).filter_map(|(uid, _)| successors.get(uid)), &mut patch)?;
         patch.replace(&["members", &right.node, "state"], json(&State::Left));
         for (uid, entry) in self.held_by(right) {
             let mut entry = entry.clone();
-            entry.holder = None;
+            entry.holder = successors.get(uid).cloned();
+            if entry.holder.is_some() {
+                // It is over, and says to the successor that this is a takeover.
+                entry.after.insert(right.clone(), After::Fenced);
+            }
             patch.replace(&["assign", uid], json(&entry));
         }
         Ok(patch)

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
@@ -238,4 +238,15 @@ fn many_steps_are_one_patch_that_names_each_right_once() {
         view.batch(&[Step::Remove { uid: "u1".into(), closed: BTreeSet::new() }]),
         Err(ViewError::HeldBy { .. })
     ));
+}
+
+#[test]
+fn who_leaves_may_give_what_it_has_to_others() {
+    let view = granted(&with_members(&["a", "b"]), "one", "a");
+    let (a, b) = (right(&view, "a"), right(&view, "b"));
+    let successors = |to: &Right| BTreeMap::from([("one".to_owned(), to.clone())]);
+    let left = view.leave_to(&a, &successors(&b)).unwrap().apply(&view).unwrap();
+    assert_eq!((left.members["a"].state, left.assign["one"].holder.as_ref()), (State::Left, Some(&b)));
+    assert!(left.is_over(&a) && left.assign["one"].after.contains_key(&a));
+    assert!(matches!(view.leave_to(&a, &successors(&a)), Err(ViewError::OwnSuccessor(_))));
 }

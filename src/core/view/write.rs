@@ -177,7 +177,11 @@ impl View {
     }
 
     /// Names each right once.
-    fn name_all<'a>(&self, rights: impl Iterator<Item = &'a Right>, patch: &mut Patch) -> Result<(), ViewError> {
+    pub(super) fn name_all<'a>(
+        &self,
+        rights: impl Iterator<Item = &'a Right>,
+        patch: &mut Patch,
+    ) -> Result<(), ViewError> {
         rights.collect::<BTreeSet<_>>().into_iter().try_for_each(|right| self.name(right, patch))
     }
 }

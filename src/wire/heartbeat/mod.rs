@@ -70,10 +70,17 @@ pub fn id(name: &str) -> u64 {
     hash.max(1)
 }
 
+/// What packets of a segment carry: the lower half of the [`id`] of its name.
+#[must_use]
+pub fn segment_id(name: &str) -> u32 {
+    let [.., a, b, c, d] = id(name).to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
 /// What one member sends another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packet {
-    /// The lower half of the [`id`] of the segment's name.
+    /// See [`segment_id`].
     pub segment: u32,
     /// The [`id`] of the sender's name.
     pub node: u64,

@@ -43,7 +43,17 @@ impl World {
             }
             Kind::Deaf { .. } | Kind::Mute { .. } | Kind::Isolate { .. } | Kind::Cut { .. } | Kind::Split { .. } => {
                 self.cut(&fault.kind, true);
+                self.tell_carrier(index, &fault.kind, false);
             }
+        }
+    }
+
+    /// Each other node that is isolated sees it by its carrier.
+    fn tell_carrier(&mut self, index: usize, kind: &Kind, up: bool) {
+        if let Kind::Isolate { node } = *kind
+            && index.is_multiple_of(2)
+        {
+            self.give(node, Input::Carrier(up));
         }
     }
 
@@ -69,6 +79,7 @@ impl World {
             Kind::ApiDown { frozen } => self.api_is_back(frozen),
             Kind::Deaf { .. } | Kind::Mute { .. } | Kind::Isolate { .. } | Kind::Cut { .. } | Kind::Split { .. } => {
                 self.cut(&fault.kind, false);
+                self.tell_carrier(index, &fault.kind, true);
                 self.look_after_healing();
             }
             Kind::Restart { .. }

@@ -68,7 +68,14 @@ impl Settled {
             let wish = Ok(Wish { gated: true, ..Wish::default() });
             (
                 name.clone(),
-                Vip { meta: meta(&name, at as i64), wish, status: Status::default(), holder: None, owner: None },
+                Vip {
+                    meta: meta(&name, at as i64),
+                    wish,
+                    status: Status::default(),
+                    holder: None,
+                    owner: None,
+                    health: BTreeMap::new(),
+                },
             )
         };
         let offer = Offer { ranges: vec!["10.1.0.0/16".parse().unwrap()], auto_assign: true, ..Offer::default() };

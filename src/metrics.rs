@@ -15,8 +15,10 @@ use prometheus::{
 };
 
 use crate::core::controller::Figures;
+use crate::core::failover::Pulse;
 use crate::core::probe::{Buckets, Counts};
 use crate::core::reflect::Outcome;
+use crate::core::view::Cause;
 
 /// The metrics of one process.
 #[derive(Debug, Clone)]
@@ -597,7 +599,43 @@ pub struct AgentMetrics {
     defended: IntCounter,
     rejected: IntCounterVec,
     repaired: IntCounter,
+    failovers: IntCounterVec,
+    failover_time: Histogram,
+    margin: GaugeVec,
+    watch: IntCounterVec,
+    rtt: GaugeVec,
+    beats: IntCounterVec,
+    checks: IntCounterVec,
+    healthy: IntGaugeVec,
 }
+
+/// What a node's watch over others, and theirs over it, comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    Suspected,
+    Refuted,
+    Fenced,
+    RightLost,
+    SelfFenced,
+}
+
+impl Watch {
+    const ALL: [Self; 5] = [Self::Suspected, Self::Refuted, Self::Fenced, Self::RightLost, Self::SelfFenced];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Suspected => "suspected",
+            Self::Refuted => "refuted",
+            Self::Fenced => "fenced",
+            Self::RightLost => "right_lost",
+            Self::SelfFenced => "self_fenced",
+        }
+    }
+}
+
+/// A failover takes 10 ms (a planned move, an agent that was killed) to some seconds (most of a segment lost).
+const FAILOVER_BUCKETS: &[f64] =
+    &[0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0];
 
 impl AgentMetrics {
     /// Registers them.
@@ -605,6 +643,7 @@ impl AgentMetrics {
     pub fn new(metrics: &Metrics) -> Self {
         let vec = |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
         let gauges = |name: &str, help: &str, labels: &[&str]| IntGaugeVec::new(Opts::new(name, help), labels);
+        let gauges_of_seconds = |name: &str, help: &str, labels: &[&str]| GaugeVec::new(Opts::new(name, help), labels);
         let new = Self {
             held: metrics.register(&valid(gauges(
                 "vipkeeper_vip_held",
@@ -638,7 +677,51 @@ impl AgentMetrics {
                 "vipkeeper_addresses_repaired_total",
                 "Addresses that something else removed and that were put back.",
             ))),
+            failovers: metrics.counters(
+                "vipkeeper_failovers_total",
+                "VirtualIPs that came to this node from another, by why.",
+                &["reason"],
+            ),
+            failover_time: metrics.register(&valid(Histogram::with_opts(
+                HistogramOpts::new(
+                    "vipkeeper_failover_duration_seconds",
+                    "How long nobody answered for a VirtualIP that came to this node, as far as it can tell: from the last \
+                     sign of life of the node that had it; 0 for a planned move.",
+                )
+                .buckets(FAILOVER_BUCKETS.to_vec()),
+            ))),
+            margin: metrics.register(&valid(gauges_of_seconds(
+                "vipkeeper_tenure_margin_seconds",
+                "The least time in the last second that was left until this node's gate would have shut.",
+                &["segment"],
+            ))),
+            watch: metrics.counters(
+                "vipkeeper_watch_events_total",
+                "suspected: another node was silent; refuted: it was heard again; fenced: this node took its right; \
+                 right_lost: this node's right was taken or given up; self_fenced: this node's gate shut for want of \
+                 evidence.",
+                &["event"],
+            ),
+            rtt: metrics.register(&valid(gauges_of_seconds(
+                "vipkeeper_heartbeat_rtt_seconds",
+                "The last round trip of a heartbeat to a peer.",
+                &["segment", "peer"],
+            ))),
+            beats: metrics.counters(
+                "vipkeeper_heartbeats_total",
+                "Heartbeats to a peer: sent, and answered by it.",
+                &["segment", "peer", "result"],
+            ),
+            checks: metrics.counters("vipkeeper_health_checks_total", "Health checks by result.", &["result"]),
+            healthy: metrics.gauges(
+                "vipkeeper_vip_healthy",
+                "1 if the health check of a VirtualIP that this node answers for passes, else 0.",
+                &["namespace", "name"],
+            ),
         };
+        Cause::ALL.iter().for_each(|cause| drop(new.failovers.with_label_values(&[cause.as_str()])));
+        Watch::ALL.iter().for_each(|event| drop(new.watch.with_label_values(&[event.as_str()])));
+        ["passed", "failed"].iter().for_each(|result| drop(new.checks.with_label_values(&[result])));
         for family in ["ipv4", "ipv6"] {
             new.announced.with_label_values(&[family]);
             new.failed.with_label_values(&[family]);
@@ -663,6 +746,7 @@ impl AgentMetrics {
     pub fn forget(&self, namespace: &str, name: &str) {
         // It is an error only if there was no such series.
         let _absent = self.held.remove_label_values(&[namespace, name]);
+        self.forget_health(namespace, name);
     }
 
     /// Frames of a family that were sent, and that were not.
@@ -685,6 +769,84 @@ impl AgentMetrics {
     /// An address was put back.
     pub fn repaired(&self) {
         self.repaired.inc();
+    }
+
+    /// A VIP came to this node from another; `dark` is how long nobody answered.
+    pub fn failed_over(&self, cause: Cause, dark: Duration) {
+        self.failovers.with_label_values(&[cause.as_str()]).inc();
+        self.failover_time.observe(dark.as_secs_f64());
+    }
+
+    /// How it stands with a segment, and the least time that was left to the gate lately.
+    pub fn pulse(&self, segment: &str, pulse: &Pulse, margin: Option<Duration>) {
+        match margin {
+            Some(margin) => self.margin.with_label_values(&[segment]).set(margin.as_secs_f64()),
+            // It is an error only if there was no such series.
+            None => drop(self.margin.remove_label_values(&[segment])),
+        }
+        for (peer, known) in &pulse.peers {
+            if let Some(rtt) = known.rtt {
+                self.rtt.with_label_values(&[segment, peer]).set(rtt.as_secs_f64());
+            }
+            for (result, count) in [("sent", known.sent), ("answered", known.answered)] {
+                let counter = self.beats.with_label_values(&[segment, peer, result]);
+                counter.inc_by(count.saturating_sub(counter.get()));
+            }
+        }
+    }
+
+    /// A peer is none any more.
+    pub fn forget_peer(&self, segment: &str, peer: &str) {
+        // It is an error only if there was no such series.
+        let _absent = self.rtt.remove_label_values(&[segment, peer]);
+        for result in ["sent", "answered"] {
+            let _absent = self.beats.remove_label_values(&[segment, peer, result]);
+        }
+    }
+
+    /// Another node is silent.
+    pub fn suspected(&self) {
+        self.watched(Watch::Suspected);
+    }
+
+    /// It was heard again.
+    pub fn refuted(&self) {
+        self.watched(Watch::Refuted);
+    }
+
+    /// This node took another's right.
+    pub fn fenced(&self) {
+        self.watched(Watch::Fenced);
+    }
+
+    /// This node's right is over.
+    pub fn right_lost(&self) {
+        self.watched(Watch::RightLost);
+    }
+
+    /// This node's gate has shut for want of evidence.
+    pub fn self_fenced(&self) {
+        self.watched(Watch::SelfFenced);
+    }
+
+    fn watched(&self, event: Watch) {
+        self.watch.with_label_values(&[event.as_str()]).inc();
+    }
+
+    /// A health check is over.
+    pub fn checked(&self, passed: bool) {
+        self.checks.with_label_values(&[if passed { "passed" } else { "failed" }]).inc();
+    }
+
+    /// Whether the check of a VIP that this node answers for passes.
+    pub fn set_healthy(&self, namespace: &str, name: &str, healthy: bool) {
+        self.healthy.with_label_values(&[namespace, name]).set(healthy.into());
+    }
+
+    /// The VIP is not checked here any more.
+    pub fn forget_health(&self, namespace: &str, name: &str) {
+        // It is an error only if there was no such series.
+        let _absent = self.healthy.remove_label_values(&[namespace, name]);
     }
 }
 

@@ -10,8 +10,8 @@ const LAYERS: &[&[&str]] = &[
     &["core", "wire"],
     &["api"],
     &[
-        "store", "netlink", "packet", "gate", "nftables", "udp", "http", "upstream", "geo", "metrics", "logging",
-        "clock", "memory",
+        "store", "netlink", "packet", "gate", "nftables", "udp", "http", "upstream", "geo", "check", "metrics",
+        "logging", "clock", "memory",
     ],
     &["agent", "controller", "prober", "lookup", "node", "hold"],
     &["cli"],

@@ -38,6 +38,8 @@ pub(super) enum Order {
     Silence { ip: IpAddr },
     /// A link is new or different.
     Link(Link),
+    /// The Ethernet addresses of the other members: what they say is settled among the members.
+    Peers(BTreeSet<Mac>),
     /// A link is gone.
     LinkGone(u32),
     /// The default routes: their gateways are asked first.
@@ -75,6 +77,7 @@ impl Announcer {
             conflicts: Conflicts::default(),
             packets,
             links: BTreeMap::new(),
+            peers: BTreeSet::new(),
             routes: Vec::new(),
             owners: BTreeMap::new(),
             broken: BTreeSet::new(),
@@ -112,6 +115,7 @@ struct Task {
     conflicts: Conflicts,
     packets: Packets,
     links: BTreeMap<u32, Link>,
+    peers: BTreeSet<Mac>,
     routes: Vec<Route>,
     /// Whose the announced and probed addresses are.
     owners: BTreeMap<IpAddr, String>,
@@ -184,6 +188,10 @@ impl Task {
                 self.links.insert(link.index, link);
                 self.tell_own();
             }
+            Order::Peers(peers) => {
+                self.peers = peers;
+                self.tell_own();
+            }
             Order::LinkGone(index) => {
                 self.packets.close(index);
                 self.links.remove(&index);
@@ -211,7 +219,7 @@ impl Task {
 
     fn tell_own(&mut self) {
         let own = self.links.values().filter_map(|link| link.mac).collect();
-        self.conflicts.handle(clock::now(), conflict::Input::Known { own, peers: BTreeSet::new() });
+        self.conflicts.handle(clock::now(), conflict::Input::Known { own, peers: self.peers.clone() });
     }
 
     /// Has the kernel asked who lives on the link, at most every [`NEIGHBOURS_KNOWN`].

@@ -1,6 +1,5 @@
 //! What the failover machines need from the store, and what they ask of it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node as ApiNode;
@@ -10,12 +9,15 @@ use tracing::{debug, info, warn};
 
 use super::dataplane::{DataPlane, News, Order};
 use super::gateway::Ask;
+use super::state::Pulse;
+use super::transitions::Arrival;
 use super::watches::{self, Watched};
 use super::{Agent, Told, views};
 use crate::api::HEARTBEAT_SECRET;
 use crate::api::kind::Kind;
 use crate::clock;
 use crate::core::failover::{Event, Outcome, Placement, Purpose};
+use crate::core::interface::matches;
 use crate::core::node::{Input, Versioned};
 use crate::core::placement::{self, Candidate, Rejection};
 use crate::core::view::Patch;
@@ -52,6 +54,14 @@ impl Agent {
             News::Set { uid, state } => self.node.handle(now, Input::Set { uid, state }),
             News::Exit { segment } => self.node.handle(now, Input::Left(segment)),
             News::Event { segment, event } => self.failover_event(&segment, &event),
+            News::Pulse { segment, pulse, margin } => {
+                self.metrics.pulse(&segment, &pulse, margin);
+                let before = self.pulses.get(&segment).into_iter().flat_map(|before| before.pulse.peers.keys());
+                before
+                    .filter(|peer| !pulse.peers.contains_key(*peer))
+                    .for_each(|peer| self.metrics.forget_peer(&segment, peer));
+                self.pulses.insert(segment, Pulse { pulse, margin });
+            }
             News::Failed(what) => warn!("{what}"),
             News::ProbeGateway { segment, link, from } => {
                 if let Some(gateway) = &self.gateway {
@@ -60,7 +70,14 @@ impl Agent {
             }
             News::Patch { segment, ticket, purpose, patch } => {
                 if let Some(plane) = self.plane.clone() {
-                    tokio::spawn(write(SharedStore::clone(&self.store), plane, segment, ticket, purpose, patch));
+                    let (store, metrics) = (SharedStore::clone(&self.store), self.metrics.clone());
+                    tokio::spawn(async move {
+                        let outcome = write(&store, &segment, purpose, &patch).await;
+                        if purpose == Purpose::Fence && matches!(outcome, Outcome::Applied { .. }) {
+                            metrics.fenced();
+                        }
+                        plane.order(Order::Patched { segment, ticket, outcome });
+                    });
                 }
             }
             News::Read { segment } => {
@@ -86,12 +103,31 @@ impl Agent {
 
     fn failover_event(&mut self, segment: &str, event: &Event) {
         match event {
-            Event::Suspected(node) => warn!(segment, node, "suspected: it is silent"),
-            Event::Refuted(node) => info!(segment, node, "heard again"),
-            Event::Lost => warn!(segment, "the right to hold is lost; everything is given up"),
-            Event::SelfFenced => warn!(segment, "no evidence of the right to hold: the gate has shut"),
-            Event::Claimed { uid, fallback } => {
+            Event::Suspected(node) => {
+                self.metrics.suspected();
+                warn!(segment, node, "suspected: it is silent");
+            }
+            Event::Refuted(node) => {
+                self.metrics.refuted();
+                info!(segment, node, "heard again");
+            }
+            Event::Lost => {
+                self.metrics.right_lost();
+                warn!(segment, "the right to hold is lost; everything is given up");
+            }
+            Event::SelfFenced => {
+                self.metrics.self_fenced();
+                warn!(segment, "no evidence of the right to hold: the gate has shut");
+            }
+            Event::ApiOutage { uid } => {
+                let vip = self.vips.get(uid).map(|vip| vip.key.to_string());
+                warn!(segment, vip, "the API does not answer: given up, as onApiOutage says");
+            }
+            Event::Claimed { uid, fallback, from, silent } => {
                 debug!(segment, uid, fallback, "claimed");
+                let from = from.as_ref().map(|right| right.node.clone());
+                let arrival = Arrival { from, silent: *silent, at: clock::now() };
+                self.told_of.arrivals.insert(uid.clone(), arrival);
             }
         }
     }
@@ -102,21 +138,30 @@ impl Agent {
             return;
         }
         let Some(plane) = &self.plane else { return };
-        let vips = self.vips.iter().map(|(uid, vip)| (uid.clone(), asker(uid, vip))).collect();
+        let asker = |(uid, vip): (&String, &Watched)| (uid.clone(), asker(uid, vip, self.node.interfaces(uid)));
+        let vips = self.vips.iter().map(asker).collect();
         let fast = self.vips.iter().filter(|(_, vip)| vip.fast).map(|(uid, _)| uid.clone()).collect();
-        let placement = Placement { vips, nodes: self.candidates.clone(), fast };
+        let release = self.vips.iter().filter(|(_, vip)| vip.release).map(|(uid, _)| uid.clone()).collect();
+        let placement = Placement { vips, nodes: self.candidates.clone(), fast, release };
         plane.order(Order::Placement(Arc::new(placement)));
     }
 }
 
-fn asker(uid: &str, vip: &Watched) -> placement::Vip {
+/// What successors are chosen by, among members with these interfaces. Where a Service's endpoints are only the
+/// controller knows, which moves an address on.
+fn asker<'a>(uid: &str, vip: &Watched, interfaces: impl Iterator<Item = (&'a str, &'a str)>) -> placement::Vip {
+    let failing = vip.status.health.iter().filter(|one| one.failing && vip.check.is_some());
+    let failing = failing.map(|one| (one.node.clone(), Rejection::Unhealthy));
+    let other =
+        interfaces.filter(|(_, interface)| vip.interface.as_ref().is_some_and(|glob| !matches(glob, interface)));
+    let other = other.map(|(node, _)| (node.to_owned(), Rejection::NoInterface));
     placement::Vip {
         uid: uid.to_owned(),
         node_selector: vip.nodes.clone(),
         preferred: vip.preferred.clone(),
         failback: placement::Failback::Never,
         holder: None,
-        barred: BTreeMap::new(),
+        barred: failing.chain(other).collect(),
     }
 }
 
@@ -132,20 +177,19 @@ pub(super) fn candidate(name: &str, node: ApiNode) -> Candidate {
     Candidate { name: name.to_owned(), labels: node.metadata.labels.unwrap_or_default(), barrier }
 }
 
-async fn write(store: SharedStore, plane: DataPlane, segment: String, ticket: u64, purpose: Purpose, patch: Patch) {
+async fn write(store: &SharedStore, segment: &str, purpose: Purpose, patch: &Patch) -> Outcome {
     info!(segment, ?purpose, "writing the view");
-    let outcome = match views::apply(&store, &segment, &patch).await {
+    match views::apply(store, segment, patch).await {
         Ok(object) => match watches::versioned(&object) {
             Ok(view) => Outcome::Applied { version: number(&view), view: Arc::new(view.view) },
-            Err(error) => unknown(&segment, &error),
+            Err(error) => unknown(segment, &error),
         },
-        Err(error @ StoreError::Unavailable(_)) => unknown(&segment, &error),
+        Err(error @ StoreError::Unavailable(_)) => unknown(segment, &error),
         Err(error) => {
             debug!(segment, ?purpose, %error, "not written");
             Outcome::Refused
         }
-    };
-    plane.order(Order::Patched { segment, ticket, outcome });
+    }
 }
 
 fn unknown(segment: &str, error: &StoreError) -> Outcome {

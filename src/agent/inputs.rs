@@ -3,7 +3,7 @@
 use super::announcer::{Order, Wire};
 use super::dataplane::{Address, Order as PlaneOrder};
 use super::watches::Watched;
-use super::{Agent, Told};
+use super::{Agent, AgentError, Told};
 use crate::clock;
 use crate::core::announce::Timing;
 use crate::core::keeper;
@@ -25,10 +25,15 @@ impl Agent {
         release
     }
 
-    pub(super) fn take(&mut self, told: Told) {
+    /// # Errors
+    /// The agent must not go on.
+    pub(super) fn take(&mut self, told: Told) -> Result<(), AgentError> {
         let now = clock::now();
         match told {
-            Told::Vips(set) => self.take_vips(set),
+            Told::Vips(set) => {
+                let set = self.without_server(set)?;
+                self.take_vips(set);
+            }
             Told::Views(set) => {
                 match &set {
                     Set::All(views) => views.iter().for_each(|(segment, view)| self.tell_view(segment, view)),
@@ -36,6 +41,8 @@ impl Agent {
                     Set::Gone(_) => {}
                 }
                 self.node.handle(now, Input::Views(set));
+                self.say_again();
+                self.tell_peers();
             }
             Told::Nodes(set) => {
                 match set {
@@ -56,7 +63,10 @@ impl Agent {
             }
             Told::Wire(Wire::Claimed { uid, mac }) => self.claimed(&uid, mac),
             Told::Wire(Wire::Unclaimed { uid }) => self.unclaimed(&uid),
+            Told::Checked(ran) => self.checks.handle(now, ran),
+            Told::Asked(reply) => self.answer(reply),
         }
+        Ok(())
     }
 
     pub(super) fn take_vips(&mut self, set: Set<Watched>) {
@@ -88,7 +98,18 @@ impl Agent {
             }
         };
         self.placement_changed = true;
+        self.checks_changed = true;
         self.node.handle(clock::now(), Input::Vips(set));
+    }
+
+    /// Whose claims are no stranger's.
+    fn tell_peers(&mut self) {
+        let peers = self.node.peers();
+        if self.peers != peers {
+            self.announcer.order(Order::Peers(peers.clone()));
+            self.peers = peers;
+            self.placement_changed = true;
+        }
     }
 
     pub(super) fn tell_plane(&self, order: impl FnOnce() -> PlaneOrder) {

@@ -6,7 +6,9 @@
 
 mod announcer;
 mod calendar;
+mod checks;
 mod dataplane;
+mod error;
 mod gates;
 mod gateway;
 mod guard;
@@ -14,15 +16,16 @@ mod inputs;
 mod kernel;
 mod lock;
 mod parts;
+mod reach;
 mod realtime;
 mod registry;
 mod reports;
+mod state;
 mod transitions;
 mod views;
 mod watches;
 
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,24 +40,30 @@ use self::announcer::{Announcer, Order, Wire};
 use self::dataplane::{DataPlane, News, Order as PlaneOrder};
 use self::gateway::Gateway;
 use self::reports::Report;
+use self::state::{Pulse, Reply};
+use self::transitions::ToldOf;
 use self::watches::Watched;
 use crate::clock;
 use crate::core::announce::Timing;
 use crate::core::failover::Timing as Times;
+use crate::core::health::{self, Health as Checks};
 use crate::core::keeper;
+use crate::core::net::Mac;
 use crate::core::node::{self, Effect, Input, Node, Set, Versioned};
 use crate::core::placement::Candidate;
 use crate::core::plan::Step;
 use crate::core::view::Gate;
-use crate::gate::{self, GateError};
+use crate::gate;
 use crate::http::Health;
 use crate::metrics::AgentMetrics;
-use crate::netlink::{Netlink, NetlinkError};
-use crate::store::{SharedStore, StoreError};
+use crate::netlink::Netlink;
+use crate::store::SharedStore;
 
+pub use self::error::AgentError;
 pub use self::guard::make_key;
 pub use self::lock::Lock;
 pub use self::registry::register;
+pub use self::state::{Asked, asker};
 
 /// The UDP port of heartbeats.
 pub const HEARTBEAT_PORT: u16 = 9473;
@@ -104,35 +113,6 @@ pub enum GateChoice {
     None,
 }
 
-/// Why an agent could not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// The kernel did not say which boot this is.
-    #[error("cannot read the boot id: {0}")]
-    BootId(#[source] io::Error),
-    /// Another agent runs here.
-    #[error("another vipkeeper agent runs in this network namespace; there can be one")]
-    Locked,
-    /// The lock could not be taken.
-    #[error("cannot take the lock of this network namespace: {0}")]
-    Lock(#[source] io::Error),
-    /// Netlink failed.
-    #[error(transparent)]
-    Netlink(#[from] NetlinkError),
-    /// The store cannot be watched.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The gate that was asked for is not to be had.
-    #[error("no gate: {0}")]
-    Gate(#[from] GateError),
-    /// The data plane did not start.
-    #[error("cannot start the data plane: {0}")]
-    DataPlane(#[source] io::Error),
-    /// A part of the agent ended that never should.
-    #[error("a part of the agent ended: {0}")]
-    Ended(String),
-}
-
 /// What the parts of the agent tell the loop.
 #[derive(Debug)]
 enum Told {
@@ -142,6 +122,9 @@ enum Told {
     Nodes(Set<Candidate>),
     Kernel(keeper::Input),
     Wire(Wire),
+    Checked(health::Input),
+    /// Somebody asks how it stands.
+    Asked(Reply),
 }
 
 /// Runs an agent until `stop`.
@@ -153,6 +136,7 @@ pub async fn run(
     store: SharedStore,
     metrics: AgentMetrics,
     health: Arc<Health>,
+    asked: Asked,
     stop: CancellationToken,
 ) -> Result<(), AgentError> {
     let _lock = Lock::take()?;
@@ -166,6 +150,7 @@ pub async fn run(
     let (plane, kind) = plane.map_or((None, Gate::None), |(plane, kind)| (Some(plane), kind));
     let mut parts: JoinSet<Result<(), AgentError>> = JoinSet::new();
     parts::spawn_watchers(&mut parts, &store, &netlink, &told, plane.is_some());
+    parts.spawn(state::forward(asked, told.clone()));
     parts.spawn({
         let (netlink, told) = (netlink.clone(), told.clone());
         async move {
@@ -189,7 +174,12 @@ pub async fn run(
         vips: BTreeMap::new(),
         candidates: BTreeMap::new(),
         placement_changed: false,
-        conflicts: BTreeMap::new(),
+        told_of: ToldOf::default(),
+        checks: Checks::default(),
+        peers: BTreeSet::new(),
+        server: reach::server(&store).await,
+        checks_changed: false,
+        pulses: BTreeMap::new(),
         withdrawn: false,
         store,
         told,
@@ -237,8 +227,16 @@ struct Agent {
     candidates: BTreeMap<String, Candidate>,
     /// What successors are chosen by is not as the data plane knows it.
     placement_changed: bool,
-    /// Who else claims an address of ours, by uid.
-    conflicts: BTreeMap<String, reports::Claim>,
+    told_of: ToldOf,
+    checks: Checks,
+    /// The Ethernet addresses of the other members.
+    peers: BTreeSet<Mac>,
+    /// The addresses of the server that the store asks.
+    server: BTreeSet<IpAddr>,
+    /// What is to be checked may be another.
+    checks_changed: bool,
+    /// How it stood a moment ago, by segment.
+    pulses: BTreeMap<String, Pulse>,
     /// The installation is being removed.
     withdrawn: bool,
     store: SharedStore,
@@ -266,7 +264,8 @@ impl Agent {
         let mut batch = Vec::new();
         let mut give_up = None;
         loop {
-            let due = self.node.poll_timeout().map(|(at, _)| at.since(clock::now()));
+            let timeouts = [self.node.poll_timeout(), self.checks.poll_timeout()];
+            let due = timeouts.into_iter().flatten().min().map(|(at, _)| at.since(clock::now()));
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if give_up.is_none() => {
@@ -293,6 +292,7 @@ impl Agent {
                 Some(ended) = parts.join_next() => return Err(reason(ended)),
                 () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => {
                     self.node.handle_timeout(clock::now());
+                    self.checks.handle_timeout(clock::now());
                 }
                 () = tokio::time::sleep_until(give_up.unwrap_or_else(tokio::time::Instant::now)), if give_up.is_some() => {
                     if config.release_on_exit {
@@ -302,11 +302,12 @@ impl Agent {
                 }
             }
             for told in batch.drain(..) {
-                self.take(told);
+                self.take(told)?;
             }
             while let Some(effect) = self.node.poll_effect() {
                 self.execute(effect);
             }
+            self.look_at_checks();
             // Once for all that came together: it is a copy of everything.
             self.tell_placement();
             health.set_ready(self.node.is_informed());

@@ -11,8 +11,9 @@ use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use super::watches::Watched;
-use crate::api::Holder;
 use crate::api::kind::Kind;
+use crate::api::{Holder, LastFailover, NodeHealth};
+use crate::core::health::{Outcome, Record};
 use crate::core::keeper::Holding;
 use crate::core::net::Mac;
 use crate::store::{Event, EventType, SharedStore, StoreError};
@@ -39,30 +40,85 @@ pub(super) struct Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Claim(pub(super) Mac);
 
-/// The status of a VIP that this node may hold; `holder` if it does.
-pub(super) fn status(vip: &Watched, holder: Option<Holder>, conflict: Option<Claim>, now: Timestamp) -> Value {
-    let before = vip.status.conditions.iter().find(|condition| condition.type_ == "Conflict");
-    let (state, reason, message) = match conflict {
+/// What a node knows of a VIP that it may hold.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Who holds it, if this node does.
+    pub(super) holder: Option<Holder>,
+    pub(super) conflict: Option<Claim>,
+    pub(super) verdict: Option<Verdict>,
+    /// How it came here, if it just did.
+    pub(super) failover: Option<LastFailover>,
+}
+
+/// What the health check of a VIP found on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) record: Record,
+    pub(super) outcome: Outcome,
+}
+
+/// The status of a VIP that this node may hold.
+pub(super) fn status(vip: &Watched, node: &str, known: Known, now: Timestamp) -> Value {
+    let (state, reason, message) = match known.conflict {
         Some(Claim(mac)) => ("True", "ClaimedByOther", format!("{mac} claims {} too", vip.ip)),
         None => ("False", "NoOtherClaim", "no other host claims the address".to_owned()),
     };
+    let mut conditions = vec![condition(vip, "Conflict", state, reason, message, now)];
+    if let Some(check) = &vip.check {
+        let (state, reason, message) = match known.verdict {
+            None => ("Unknown", "NotChecked", format!("{}: {node} has not asked yet", check.ask)),
+            Some(Verdict { record, outcome }) if record.failing => {
+                ("False", "CheckFails", format!("{} fails on {node}: {outcome}", check.ask))
+            }
+            Some(_) => ("True", "CheckPasses", format!("{} passes on {node}", check.ask)),
+        };
+        conditions.push(condition(vip, "Healthy", state, reason, message, now));
+    }
+    let mut status = json!({ "conditions": conditions });
+    let health = health(vip, node, known.verdict);
+    if !health.is_empty() {
+        status["health"] = json!(health);
+    }
+    if let Some(holder) = known.holder {
+        status["holder"] = json!(holder);
+    }
+    if let Some(failover) = known.failover.as_ref().or(vip.status.last_failover.as_ref()) {
+        status["lastFailover"] = json!(failover);
+    }
+    status
+}
+
+fn condition(vip: &Watched, kind: &str, state: &str, reason: &str, message: String, now: Timestamp) -> Condition {
+    let before = vip.status.conditions.iter().find(|condition| condition.type_ == kind);
     let since = before.filter(|condition| condition.status == state).map(|c| c.last_transition_time.clone());
-    let condition = Condition {
-        type_: "Conflict".to_owned(),
+    Condition {
+        type_: kind.to_owned(),
         status: state.to_owned(),
         reason: reason.to_owned(),
         message,
         last_transition_time: since.unwrap_or(Time(now)),
         observed_generation: None,
-    };
-    let mut status = json!({ "conditions": [condition] });
-    if let Some(holder) = holder {
-        status["holder"] = json!(holder);
     }
-    if let Some(failover) = &vip.status.last_failover {
-        status["lastFailover"] = json!(failover);
+}
+
+/// The nodes on which the check has failed: the others as they are, and this one. A node that has only begun to hold the
+/// address does not fail, whatever it did the last time.
+fn health(vip: &Watched, node: &str, verdict: Option<Verdict>) -> Vec<NodeHealth> {
+    if vip.check.is_none() {
+        return Vec::new();
     }
-    status
+    let record = verdict.map_or_else(|| Record { failing: false, failures: failures(vip, node) }, |v| v.record);
+    let others = vip.status.health.iter().filter(|one| one.node != node).cloned();
+    let own = NodeHealth { node: node.to_owned(), failing: record.failing, failures: record.failures };
+    let mut all: Vec<NodeHealth> = others.chain((own.failing || own.failures > 0).then_some(own)).collect();
+    all.sort_by(|a, b| a.node.cmp(&b.node));
+    all
+}
+
+/// How often the check of a VIP has failed on a node.
+pub(super) fn failures(vip: &Watched, node: &str) -> u32 {
+    vip.status.health.iter().find(|one| one.node == node).map_or(0, |one| one.failures)
 }
 
 /// Who holds the VIP, as the status says it: unchanged, if it says so already.
@@ -164,9 +220,12 @@ async fn write_one(store: SharedStore, mut report: Report, again: bool) -> Optio
 
 /// Whether the stored status says this already.
 pub(super) fn says(vip: &Watched, status: &Value) -> bool {
-    let conflict = |conditions: &Value| {
-        conditions.as_array().and_then(|all| all.iter().find(|one| one["type"] == "Conflict")).cloned()
+    let condition = |conditions: &Value, kind: &str| {
+        conditions.as_array().and_then(|all| all.iter().find(|one| one["type"] == kind)).cloned()
     };
     let stored = json!(&*vip.status);
-    stored["holder"] == status["holder"] && conflict(&stored["conditions"]) == conflict(&status["conditions"])
+    ["holder", "health", "lastFailover"].iter().all(|field| stored[field] == status[field])
+        && ["Conflict", "Healthy"]
+            .iter()
+            .all(|kind| condition(&stored["conditions"], kind) == condition(&status["conditions"], kind))
 }

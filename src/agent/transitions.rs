@@ -1,14 +1,45 @@
 //! What happens to a VIP on this node, told to people: a log line, an event, the status, metrics.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::reports::{self, Claim, Report};
+use super::reports::{self, Claim, Known, Report, Verdict};
 use super::{Agent, calendar};
+use crate::api::{self, Holder, LastFailover};
+use crate::clock;
 use crate::core::keeper::{Holding, Waiting};
 use crate::core::net::Mac;
+use crate::core::time::Time;
+use crate::core::view::Cause;
 use crate::store::{Event, EventType};
+
+/// What people were told of VIPs, or are about to be told, by uid.
+#[derive(Debug, Default)]
+pub(super) struct ToldOf {
+    /// Who else claims an address of ours.
+    pub(super) conflicts: BTreeMap<String, Claim>,
+    /// What health checks found.
+    pub(super) verdicts: BTreeMap<String, Verdict>,
+    /// What came here and is not reported yet.
+    pub(super) arrivals: BTreeMap<String, Arrival>,
+    /// How what is here came here: every status says so, also before the watch has told of the first that did.
+    failovers: BTreeMap<String, LastFailover>,
+    /// Whose status waits for a view that gives it to this node.
+    unsaid: BTreeSet<String>,
+}
+
+/// A VIP that this node may claim since a moment.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    /// The node that had it.
+    pub(super) from: Option<String>,
+    /// For how long that node had been silent.
+    pub(super) silent: Duration,
+    pub(super) at: Time,
+}
 
 impl Agent {
     pub(super) fn report(&mut self, uid: &str, holding: &Holding) {
@@ -28,18 +59,20 @@ impl Agent {
         };
         let namespace = vip.key.namespace.as_deref().unwrap_or_default();
         self.metrics.set_held(namespace, &vip.key.name, matches!(holding, Holding::Held { .. }));
+        self.checks_changed = true;
         self.send(uid, Some(holding), event);
     }
 
     pub(super) fn released(&mut self, uid: &str, name: &str, ip: IpAddr) {
         info!(vip = name, %ip, "released");
-        self.conflicts.remove(uid);
+        self.forget(uid);
         let (namespace, short) = name.split_once('/').unwrap_or(("", name));
         self.metrics.forget(namespace, short);
         let Some(vip) = self.vips.get(uid) else { return };
         let event = reports::event(uid, vip, EventType::Normal, "Released", format!("{} gave {ip} up", self.name));
         let ours = vip.status.holder.as_ref().is_some_and(|holder| holder.node == self.name);
-        let status = (ours && !self.node.is_elsewhere(uid)).then(|| reports::status(vip, None, None, calendar::utc()));
+        let status = (ours && !self.node.is_elsewhere(uid))
+            .then(|| reports::status(vip, &self.name, Known::default(), calendar::utc()));
         self.queue(uid, status, Some(event));
     }
 
@@ -55,7 +88,7 @@ impl Agent {
     pub(super) fn claimed(&mut self, uid: &str, mac: Mac) {
         self.metrics.conflict();
         let Some(vip) = self.vips.get(uid) else { return };
-        if self.conflicts.insert(uid.to_owned(), Claim(mac)) == Some(Claim(mac)) {
+        if self.told_of.conflicts.insert(uid.to_owned(), Claim(mac)) == Some(Claim(mac)) {
             return;
         }
         warn!(vip = %vip.key, ip = %vip.ip, %mac, "another host claims the address");
@@ -65,7 +98,7 @@ impl Agent {
     }
 
     pub(super) fn unclaimed(&mut self, uid: &str) {
-        if self.conflicts.remove(uid).is_none() {
+        if self.told_of.conflicts.remove(uid).is_none() {
             return;
         }
         let Some(vip) = self.vips.get(uid) else { return };
@@ -75,7 +108,7 @@ impl Agent {
         self.send_current(uid, Some(event));
     }
 
-    fn send_current(&mut self, uid: &str, event: Option<Event>) {
+    pub(super) fn send_current(&mut self, uid: &str, event: Option<Event>) {
         let holding = self.node.keeper().holding(uid).cloned();
         self.send(uid, holding.as_ref(), event);
     }
@@ -88,18 +121,77 @@ impl Agent {
         }
     }
 
+    /// What is known of a VIP that this node has no right to any more.
+    fn forget(&mut self, uid: &str) {
+        self.told_of.conflicts.remove(uid);
+        self.told_of.verdicts.remove(uid);
+        self.told_of.arrivals.remove(uid);
+        self.told_of.failovers.remove(uid);
+        self.told_of.unsaid.remove(uid);
+        self.checks_changed = true;
+    }
+
     /// Queues the status (as it follows from `holding`) and an event.
     fn send(&mut self, uid: &str, holding: Option<&Holding>, event: Option<Event>) {
+        self.queue(uid, None, event);
+        let Some(holding) = holding else { return };
         let Some(vip) = self.vips.get(uid) else { return };
+        let epoch = self.node.epoch(uid).filter(|_| !self.node.is_elsewhere(uid));
+        // The data plane may act on a view that the watch has not told yet.
+        let Some(epoch) = epoch else {
+            self.told_of.unsaid.insert(uid.to_owned());
+            return;
+        };
         let now = calendar::utc();
-        let status = holding.filter(|_| !self.node.is_elsewhere(uid)).and_then(|holding| {
-            let epoch = self.node.epoch(uid)?;
-            let holder = reports::holder(vip, &self.name, epoch, holding, now);
-            let conflict = self.conflicts.get(uid).copied();
-            let status = reports::status(vip, holder, conflict, now);
-            (!reports::says(vip, &status)).then_some(status)
+        let holder = reports::holder(vip, &self.name, epoch, holding, now);
+        let came = holder.as_ref().and_then(|holder| self.arrived(uid, holder));
+        let Some(vip) = self.vips.get(uid) else { return };
+        let told_of = &self.told_of;
+        let known = Known {
+            holder,
+            conflict: told_of.conflicts.get(uid).copied(),
+            verdict: told_of.verdicts.get(uid).copied(),
+            failover: told_of.failovers.get(uid).cloned(),
+        };
+        let status = reports::status(vip, &self.name, known, now);
+        let event = came.as_ref().map(|came| {
+            let message =
+                format!("{} took it over from {}: {}, {} without", came.to, came.from, came.reason, came.duration);
+            reports::event(uid, vip, EventType::Normal, "FailedOver", message)
         });
+        let status = (!reports::says(vip, &status)).then_some(status);
         self.queue(uid, status, event);
+    }
+
+    /// Says what could not be said yet, now that a view is news.
+    pub(super) fn say_again(&mut self) {
+        for uid in std::mem::take(&mut self.told_of.unsaid) {
+            self.send_current(&uid, None);
+        }
+    }
+
+    /// How a VIP came to this node, which now answers for it; counted once.
+    fn arrived(&mut self, uid: &str, holder: &Holder) -> Option<LastFailover> {
+        let vip = self.vips.get(uid)?;
+        let arrival = self.told_of.arrivals.remove(uid);
+        let before = vip.status.holder.as_ref().filter(|old| old.node != self.name).map(|old| old.node.clone());
+        let from = arrival.as_ref().and_then(|arrival| arrival.from.clone()).or(before.filter(|_| arrival.is_some()))?;
+        let arrival = arrival?;
+        let cause = self.node.entry(uid).map(|entry| entry.cause).unwrap_or_default();
+        // A node that let go served until this one answered.
+        let lost = matches!(cause, Cause::NodeLost | Cause::NodeLeft);
+        let dark = if lost { arrival.silent + clock::now().since(arrival.at) } else { Duration::ZERO };
+        info!(vip = %vip.key, from, reason = cause.as_str(), ?dark, "taken over");
+        self.metrics.failed_over(cause, dark);
+        let failover = LastFailover {
+            from,
+            to: self.name.clone(),
+            reason: cause.as_str().to_owned(),
+            duration: api::Duration(Duration::from_millis(u64::try_from(dark.as_millis()).unwrap_or(u64::MAX))),
+            at: holder.since.clone(),
+        };
+        self.told_of.failovers.insert(uid.to_owned(), failover.clone());
+        Some(failover)
     }
 
     fn queue(&self, uid: &str, status: Option<serde_json::Value>, event: Option<Event>) {

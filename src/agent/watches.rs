@@ -10,7 +10,8 @@ use tracing::{debug, info, warn};
 
 use super::Told;
 use crate::api::kind::Kind;
-use crate::api::{FailoverPolicy, FailoverView, PreferredNodes, VirtualIP, VirtualIPStatus};
+use crate::api::{FailoverPolicy, FailoverView, HealthCheck, OnApiOutage, PreferredNodes, VirtualIP, VirtualIPStatus};
+use crate::core::health::{Ask, Check};
 use crate::core::node::{Set, Versioned};
 use crate::core::placement::Preference;
 use crate::core::selector::Selector;
@@ -30,6 +31,9 @@ pub(super) struct Watched {
     pub(super) fast: bool,
     pub(super) nodes: Option<Selector>,
     pub(super) preferred: Vec<Preference>,
+    /// Whether it is given up while the API does not answer.
+    pub(super) release: bool,
+    pub(super) check: Option<Check>,
     pub(super) status: Box<VirtualIPStatus>,
 }
 
@@ -48,10 +52,25 @@ impl Watched {
             fast: vip.spec.failover_policy == FailoverPolicy::Fast,
             // The API server and the embedded store refuse a selector that is none.
             nodes: vip.spec.node_selector.and_then(|selector| selector.into_core().ok()),
+            release: vip.spec.on_api_outage == OnApiOutage::Release,
+            check: vip.spec.health_check.and_then(check),
             preferred: vip.spec.preferred_nodes.into_iter().filter_map(preference).collect(),
             status,
         })
     }
+}
+
+/// `None` for one that asks nothing, which the API server and the embedded store refuse.
+fn check(check: HealthCheck) -> Option<Check> {
+    let http = check.http.map(|http| Ask::Http { port: http.port, path: http.path });
+    let tcp = check.tcp.map(|tcp| Ask::Tcp { port: tcp.port });
+    let udp = check.udp.map(|udp| Ask::Udp { port: udp.port });
+    Some(Check {
+        ask: http.or(tcp).or(udp)?,
+        interval: check.interval.0,
+        timeout: check.timeout.0,
+        threshold: check.failure_threshold,
+    })
 }
 
 fn preference(preferred: PreferredNodes) -> Option<Preference> {

@@ -25,6 +25,6 @@ pub use failover_view::{FailoverView, FailoverViewSpec};
 pub use selector::{Operator, Requirement, Selector};
 pub use udp_probe::{ObjectName, ProbeTarget, ProberStatus, UDPProbe, UDPProbeSpec, UDPProbeStatus};
 pub use virtual_ip::{
-    Announce, Failback, FailoverPolicy, HealthCheck, Holder, HttpCheck, IpFamily, LastFailover, OnApiOutage, PortCheck,
-    PreferredNodes, VirtualIP, VirtualIPSpec, VirtualIPStatus,
+    Announce, Failback, FailoverPolicy, HealthCheck, Holder, HttpCheck, IpFamily, LastFailover, NodeHealth,
+    OnApiOutage, PortCheck, PreferredNodes, VirtualIP, VirtualIPSpec, VirtualIPStatus,
 };

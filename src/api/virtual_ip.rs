@@ -293,7 +293,12 @@ pub struct VirtualIPStatus {
     /// The last time that another node took over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failover: Option<LastFailover>,
-    /// Allocated: an address is found. Ready: a node answers for it. Conflict: a stranger claims it too.
+    /// The nodes on which the health check has failed; written by the holder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["node".into()]))]
+    pub health: Vec<NodeHealth>,
+    /// Allocated: an address is found. Ready: a node answers for it. Conflict: a stranger claims it too. Healthy: its
+    /// health check passes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -317,6 +322,18 @@ pub struct Holder {
     pub epoch: i64,
     /// Since when the node has held the address.
     pub since: Time,
+}
+
+/// What the health check of an address has found on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeHealth {
+    /// The node's name.
+    pub node: String,
+    /// Whether the check fails there, or failed when the address left.
+    pub failing: bool,
+    /// How often it began to fail there; the node is left out for 30 s, and for twice as long after each further time.
+    pub failures: u32,
 }
 
 /// How an address came from one node to another.

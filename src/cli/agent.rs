@@ -168,7 +168,8 @@ impl Args {
             }
             let (metrics, health, stop) = (AgentMetrics::new(&role.metrics), role.health.clone(), role.stop.clone());
             info!(node = config.node, "the agent starts");
-            role.run(None, async { Ok(agent::run(config, store, metrics, health, stop).await?) }).await
+            let (handler, asked) = agent::asker();
+            role.run(Some(handler), async { Ok(agent::run(config, store, metrics, health, asked, stop).await?) }).await
         })?;
         Ok(Exit::Done)
     }

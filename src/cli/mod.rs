@@ -18,6 +18,7 @@ mod store_args;
 mod udp_ping;
 mod validate;
 mod vip;
+mod why;
 mod withdraw;
 
 use std::fmt;
@@ -90,6 +91,7 @@ enum Command {
     Lookup(Box<lookup::Args>),
     Validate(validate::Args),
     Vip(vip::Args),
+    Why(why::Args),
     Withdraw(withdraw::Args),
 }
 
@@ -113,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Lookup(args) => args.run(),
         Command::Validate(args) => args.run(),
         Command::Vip(args) => args.run(),
+        Command::Why(args) => args.run(),
         Command::Withdraw(args) => args.run(),
     };
     let exit = result.unwrap_or_else(|error| {

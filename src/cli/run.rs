@@ -46,12 +46,13 @@ impl Args {
             let (of_agent, of_controller) = (AgentMetrics::new(&role.metrics), ControllerMetrics::new(&role.metrics));
             let health = role.health.clone();
             info!(node = config.node, "agent and controller start");
-            role.run(None, async {
+            let (handler, asked) = agent::asker();
+            role.run(Some(handler), async {
                 // The name outlives the process, so that the next run leads at once. Addresses are held without a
                 // controller, so this process is ready when its agent is.
                 let candidacy = Candidacy::new(config.node.clone(), controller::NAMESPACE.to_owned());
                 let controller = controller::run(candidacy, store.clone(), of_controller, Arc::default(), stop.clone());
-                let agent = agent::run(config, store, of_agent, health, stop.clone());
+                let agent = agent::run(config, store, of_agent, health, asked, stop.clone());
                 // Whichever ends first ends the other.
                 let both = async {
                     let result = agent.await;

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::clock;
-use crate::core::controller::{Controller, Effect, Id, Input, Notice, Outcome, Severity};
+use crate::core::controller::{self as machine, Controller, Effect, Id, Input, Notice, Outcome, Severity, Standing};
 use crate::http::Health;
 use crate::metrics::ControllerMetrics;
 use crate::store::{Event, EventType, SharedStore, StoreError};
@@ -44,6 +44,15 @@ pub enum ControllerError {
     /// A part of the controller ended that never should.
     #[error("a part of the controller ended: {0}")]
     Ended(String),
+}
+
+/// A VirtualIP (`namespace/name`) and what decides about it, as the store has it now; `None` if there is none of that
+/// name.
+///
+/// # Errors
+/// The store does not answer, or refuses.
+pub async fn standing(store: &SharedStore, name: &str) -> Result<Option<Standing>, StoreError> {
+    Ok(machine::standing(watches::listings(store).await?, name))
 }
 
 /// Runs a controller until `stop`.

@@ -12,6 +12,7 @@ use crate::api::{self, AddressPool, FailoverView, VirtualIP};
 use crate::core::controller::{
     Condition, Id, Listing, Meta, Node as SeenNode, Object as Seen, Offer, Pool, PoolStatus, Segment, Status, Vip, Wish,
 };
+use crate::core::health::Record;
 use crate::core::ipam::{Family, NAMESPACE_LABEL, Range};
 use crate::core::placement::{Failback, Preference};
 use crate::core::view::Right;
@@ -123,6 +124,11 @@ fn vip(key: &Key, vip: VirtualIP) -> Vip {
             generation: status.observed_generation,
         },
         holder,
+        health: status
+            .health
+            .into_iter()
+            .map(|one| (one.node, Record { failing: one.failing, failures: one.failures }))
+            .collect(),
     }
 }
 
@@ -156,6 +162,7 @@ fn wish(key: &Key, spec: api::VirtualIPSpec) -> Result<Wish, String> {
             api::Failback::WhenPreferred => Failback::WhenPreferred,
         },
         gated: spec.failover_policy == api::FailoverPolicy::Safe,
+        checked: spec.health_check.is_some(),
     })
 }
 

@@ -2,11 +2,11 @@
 
 use futures::StreamExt;
 use tokio::sync::mpsc::Sender;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::objects;
 use crate::api::kind::Kind;
-use crate::core::controller::{Id, Input};
+use crate::core::controller::{Id, Input, Listing};
 use crate::store::{Change, Object, SharedStore, StoreError};
 
 /// Tells of the objects of a kind, until the channel closes.
@@ -28,6 +28,23 @@ pub(super) async fn follow(store: SharedStore, kind: Kind, told: Sender<Vec<Inpu
         }
     }
     Ok(())
+}
+
+/// What explanations rest on, read now: pools, and Services, only where they may be read.
+pub(super) async fn listings(store: &SharedStore) -> Result<Vec<Listing>, StoreError> {
+    let mut listings = Vec::new();
+    for kind in objects::WATCHED {
+        let needed = matches!(kind, Kind::VirtualIP | Kind::Node | Kind::FailoverView);
+        match list(store, kind).await {
+            Ok(inputs) => listings.extend(inputs.into_iter().filter_map(|input| match input {
+                Input::Listed(listing) => Some(listing),
+                _ => None,
+            })),
+            Err(error) if !needed => debug!(kind = kind.name(), %error, "not read"),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(listings)
 }
 
 /// All objects of a kind, read now.

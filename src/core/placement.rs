@@ -143,6 +143,33 @@ impl Rejection {
     }
 }
 
+impl Rejection {
+    /// The reason as a sentence about the node, without the dot.
+    #[must_use]
+    pub const fn explain(self) -> &'static str {
+        match self {
+            Self::NotOnSegment => "no agent of it takes part in the segment",
+            Self::Fenced => "its right was taken from it and it has not come back with a new one",
+            Self::Left => "it gave up its rights and left",
+            Self::Silent => "it is not heard, or suspected to be gone",
+            Self::NoInterface => "its interface on the segment is not one that the address asks for",
+            Self::NoCarrier => "its interface has no carrier",
+            Self::NoGate => "it has no gate, which the failover policy Safe needs",
+            Self::NodeSelector => "its labels do not match nodeSelector",
+            Self::Cordoned => "it is cordoned",
+            Self::Tainted => "it has a taint with the effect NoExecute",
+            Self::Draining => "it is giving away what it has",
+            Self::NotReady => "Kubernetes says that it is not ready: it gets nothing more",
+            Self::Unhealthy => "the health check failed there",
+            Self::NoEndpoint => "no ready endpoint of the Service runs there",
+            Self::LessPreferred => "it may have it; preferredNodes speaks for another",
+            Self::MoreLoaded => "it may have it, and has more addresses than the other",
+            Self::TieLost => "it may have it; the hash of node and address chose the other",
+            Self::HeldElsewhere => "it may have it; the address does not move without need",
+        }
+    }
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -189,8 +216,20 @@ impl Rank<'_> {
 /// greater weight may have it), else the greatest weight, then the least load, then the highest hash of node and address.
 ///
 /// `load` does not count this address for its holder differently from others: a holder keeps it whatever its load.
+/// An address that nobody has goes rather to a node where its health check failed than to none.
 #[must_use]
 pub fn choose<'a>(vip: &Vip, candidates: &'a [Candidate], load: &Load) -> Choice<'a> {
+    let choice = choose_strictly(vip, candidates, load);
+    if choice.node.is_some() || vip.holder.is_some() || !choice.others.values().any(|why| *why == Rejection::Unhealthy)
+    {
+        return choice;
+    }
+    let mut patient = vip.clone();
+    patient.barred.retain(|_, why| *why != Rejection::Unhealthy);
+    choose_strictly(&patient, candidates, load)
+}
+
+fn choose_strictly<'a>(vip: &Vip, candidates: &'a [Candidate], load: &Load) -> Choice<'a> {
     let mut others = BTreeMap::new();
     let mut ranks = Vec::new();
     let mut holder = None;
@@ -221,6 +260,25 @@ pub fn choose<'a>(vip: &Vip, candidates: &'a [Candidate], load: &Load) -> Choice
         }
     }
     Choice { node: winner.map(|rank| rank.name), others }
+}
+
+/// Who gets each of these addresses, whose holder is lost: one after the other, each counts for the load of the next.
+#[must_use]
+pub fn successors<'a>(
+    vips: impl Iterator<Item = Vip>,
+    candidates: &'a [Candidate],
+    load: &Load,
+) -> BTreeMap<String, &'a str> {
+    let mut load = load.clone();
+    let mut chosen = BTreeMap::new();
+    for mut vip in vips {
+        vip.holder = None;
+        if let Some(node) = choose(&vip, candidates, &load).node {
+            *load.entry(node.to_owned()).or_default() += 1;
+            chosen.insert(vip.uid, node);
+        }
+    }
+    chosen
 }
 
 /// Why a candidate is not eligible; `None` if it is.

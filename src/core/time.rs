@@ -50,3 +50,46 @@ impl fmt::Display for Time {
         write!(f, "{:.3}s", self.0.as_secs_f64())
     }
 }
+
+/// A duration as milliseconds with a fraction, for whoever reads JSON.
+pub mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(time.as_micros() as f64 / 1e3)
+    }
+
+    /// # Errors
+    /// The deserializer's, or the number is no time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(from)? / 1e3).map_err(serde::de::Error::custom)
+    }
+
+    /// The same for one that may be absent.
+    pub mod option {
+        use std::time::Duration;
+
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        /// # Errors
+        /// The serializer's.
+        pub fn serialize<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+            match time {
+                Some(time) => super::serialize(time, to),
+                None => to.serialize_none(),
+            }
+        }
+
+        /// # Errors
+        /// The deserializer's, or the number is no time.
+        pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+            let millis = Option::<f64>::deserialize(from)?;
+            let time = millis.map(|millis| Duration::try_from_secs_f64(millis / 1e3)).transpose();
+            time.map_err(serde::de::Error::custom)
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! A role sees only [`Request`], [`Response`] and [`Handler`], so that warp stays in this module.
 
 mod body;
+pub mod client;
 mod connections;
 
 use std::convert::Infallible;

@@ -88,6 +88,10 @@ impl Store for Counted {
         self.counted("delete", self.store.delete(kind, key).await)
     }
 
+    fn server(&self) -> Option<&str> {
+        self.store.server()
+    }
+
     async fn record(&self, event: Event) -> Result<(), StoreError> {
         self.counted("record", self.store.record(event).await)
     }

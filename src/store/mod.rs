@@ -283,6 +283,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Deletes an object; one with finalizers gets a `deletionTimestamp` and goes when the last finalizer does.
     async fn delete(&self, kind: Kind, key: &Key) -> Result<(), StoreError>;
 
+    /// The host (a name or an address) of the server that it asks; `None` for a store that asks none.
+    fn server(&self) -> Option<&str> {
+        None
+    }
+
     /// Says that something happened to an object.
     async fn record(&self, event: Event) -> Result<(), StoreError>;
 

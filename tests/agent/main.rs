@@ -10,5 +10,6 @@ mod conflicts;
 mod heartbeats;
 mod holding;
 mod links;
+mod metrics;
 mod node;
 mod stopping;

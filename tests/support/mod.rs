@@ -61,6 +61,7 @@ fn package(program: &str) -> &str {
         "nsenter" | "mount" | "umount" | "chrt" => "util-linux",
         "sysctl" => "procps",
         "ping" => "iputils-ping",
+        "curl" => "curl",
         "nft" => "nftables",
         other => other,
     }

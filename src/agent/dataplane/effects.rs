@@ -100,6 +100,8 @@ impl Thread {
         let state = if segment.gated { state } else { VipState::Shut };
         let at_gate = match state {
             VipState::Shut => State::Shut,
+            // Two nodes would take its packets during a move: what only one may take breaks before it is made.
+            VipState::Accept if address.hard => State::Shut,
             VipState::Accept => State::Accept,
             VipState::Claim => State::Claim,
         };

@@ -13,12 +13,13 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::info;
 
-use crate::core::failover::{Event, Outcome, Placement, Purpose, VipState};
+use crate::core::failover::{Event, Outcome, Placement, Pulse, Purpose, VipState};
 use crate::core::view::{Patch, Registration, View};
 use crate::gate::Gate;
 use crate::metrics::AgentMetrics;
@@ -26,6 +27,9 @@ use crate::wire::heartbeat::Keys;
 
 use self::thread::Thread;
 use super::{Config, realtime};
+
+/// How often the data plane says how it stands.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// What the data plane is told.
 #[derive(Debug)]
@@ -80,6 +84,8 @@ pub(super) enum News {
     ProbeGateway { segment: String, link: u32, from: IpAddr },
     /// Everything in the segment is given up, or left for the next process.
     Exit { segment: String },
+    /// How it stands with a segment, once a [`PULSE`]; `margin` is the least time in between that was left to the gate.
+    Pulse { segment: String, pulse: Pulse, margin: Option<Duration> },
     /// For people.
     Event { segment: String, event: Event },
     /// Something that should work did not.

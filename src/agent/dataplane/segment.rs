@@ -6,7 +6,8 @@ use std::net::{SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::core::failover::{Failover, VipState};
+use crate::clock;
+use crate::core::failover::{Beats, Failover, VipState};
 use crate::core::time::Time;
 use crate::core::view::Registration;
 use crate::wire::heartbeat::{HeartbeatError, Keys, LEN, Packet, Window, id, segment_id};
@@ -42,6 +43,7 @@ pub(super) struct Segment {
     /// Its number at the gate.
     pub(super) number: u16,
     pub(super) machine: Failover,
+    pub(super) beats: Beats,
     /// What the machine wants of each VIP, by uid.
     pub(super) states: BTreeMap<String, VipState>,
     /// The link's name, and its index as long as there is one.
@@ -72,6 +74,7 @@ impl Segment {
             id: segment_id(name),
             number,
             machine,
+            beats: Beats::default(),
             states,
             interface: me.interface.clone(),
             link: None,
@@ -124,7 +127,11 @@ impl Segment {
                 return Err(Rejected::Elsewhere);
             }
             let new = self.windows.entry((packet.node, packet.boot)).or_default().accept(packet.sequence);
-            if new { Ok(packet) } else { Err(Rejected::Replayed) }
+            if !new {
+                return Err(Rejected::Replayed);
+            }
+            self.beats.received(clock::now(), &packet);
+            Ok(packet)
         }))
     }
 
@@ -150,6 +157,7 @@ impl Segment {
                 let Ok(()) = SockRef::from(socket).set_mark(mark) else { return };
                 self.mark = mark;
             }
+            self.beats.sent(to, packet);
             let _lost = socket.send_to(&packet.to_bytes(keys), address);
         }
     }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::links::Links;
 use super::segment::Segment;
-use super::{Address, News, Order};
+use super::{Address, News, Order, PULSE};
 use crate::agent::realtime;
 use crate::clock;
 use crate::core::failover::{FOREVER, Failover, Input, Rules, Start, Timing, VipState};
@@ -42,6 +42,8 @@ pub(super) struct Thread {
     pub(super) vips: BTreeMap<String, Address>,
     /// VIPs whose state has changed and is not at the gate yet.
     pub(super) changed: Vec<String>,
+    /// When to say next how it stands.
+    pulse_at: Time,
 }
 
 /// Orders, what wakes the thread for them, and news.
@@ -57,7 +59,9 @@ impl Thread {
         (orders, wake, news): Queues,
     ) -> Self {
         let (segments, vips) = (Vec::new(), BTreeMap::new());
-        Self { gate, keys, timing, metrics, slew: 0, orders, wake, news, links, segments, vips, changed: Vec::new() }
+        let changed = Vec::new();
+        let (slew, pulse_at) = (0, Time::ZERO);
+        Self { gate, keys, timing, metrics, slew, orders, wake, news, links, segments, vips, changed, pulse_at }
     }
 
     /// Works until nobody gives orders any more.
@@ -80,7 +84,27 @@ impl Thread {
             }
             self.look_at_links();
             (0..self.segments.len()).for_each(|at| self.look(at));
+            self.pulse();
         }
+    }
+
+    /// Says how it stands, if it is time to.
+    fn pulse(&mut self) {
+        let now = clock::now();
+        if now < self.pulse_at {
+            return;
+        }
+        self.pulse_at = now + PULSE;
+        let said: Vec<News> = self
+            .segments
+            .iter_mut()
+            .map(|segment| News::Pulse {
+                segment: segment.name.clone(),
+                pulse: segment.beats.pulse(now, &segment.machine),
+                margin: segment.beats.take_margin(),
+            })
+            .collect();
+        said.into_iter().for_each(|news| self.say(news));
     }
 
     fn wait(&self, due: Option<Time>) {
@@ -103,6 +127,9 @@ impl Thread {
 
     /// Takes in what came for a segment and what is due there.
     fn look(&mut self, at: usize) {
+        if let Some(segment) = self.segments.get_mut(at) {
+            segment.beats.note_margin(clock::now(), &segment.machine);
+        }
         for _ in 0..BATCH {
             let Some(packet) = self.segments.get_mut(at).and_then(|segment| segment.receive(&self.keys)) else { break };
             match packet {

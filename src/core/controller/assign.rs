@@ -1,11 +1,11 @@
 //! Which steps each view needs: grants, moves, releases, removals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ground::{Ground, Home, home};
 use super::seen::{Id, Notice, Severity, Vip};
 use crate::core::placement::{self, Choice, Load, Rejection};
-use crate::core::view::{Assignment, Grant, Right, Step, View};
+use crate::core::view::{Assignment, Cause, Grant, Right, Step, View};
 
 /// The most steps in one patch: the API server takes 10,000 operations, and a step is up to three.
 pub(super) const MAX_STEPS: usize = 2_000;
@@ -48,17 +48,18 @@ pub(super) enum Homeless {
 #[derive(Debug)]
 pub(super) struct Steps<'a> {
     grounds: &'a [Ground<'a>],
+    sick: &'a BTreeMap<String, BTreeSet<String>>,
     load: Load,
     pub(super) of: Vec<Vec<(Step, Option<Notice>)>>,
 }
 
 impl<'a> Steps<'a> {
-    pub(super) fn new(grounds: &'a [Ground<'a>]) -> Self {
+    pub(super) fn new(grounds: &'a [Ground<'a>], sick: &'a BTreeMap<String, BTreeSet<String>>) -> Self {
         let mut load = Load::new();
         for holder in grounds.iter().flat_map(|ground| ground.view.assign.values()).filter_map(|e| e.holder.as_ref()) {
             *load.entry(holder.node.clone()).or_default() += 1;
         }
-        Self { grounds, load, of: grounds.iter().map(|_| Vec::new()).collect() }
+        Self { grounds, sick, load, of: grounds.iter().map(|_| Vec::new()).collect() }
     }
 
     /// Gives an address to a node: on the segment of its entry, or on the one where it belongs. `patient` says that it
@@ -81,7 +82,7 @@ impl<'a> Steps<'a> {
         if ground.view.withdraw {
             return Err(Homeless::NoSegment);
         }
-        let asker = ground.asker(&vip.meta.uid, wish, None);
+        let asker = ground.asker(&vip.meta.uid, wish, None, self.sick.get(&vip.meta.uid));
         let choice = placement::choose(&asker, &ground.candidates, &self.load);
         let Some(to) = choice.node.and_then(|node| ground.view.right_of(node)) else {
             let others = choice.others.into_iter().map(|(node, why)| (node.to_owned(), why)).collect();
@@ -104,7 +105,7 @@ impl<'a> Steps<'a> {
         if ground.view.up(holder).is_err() || !settled || ground.view.withdraw {
             return;
         }
-        let asker = ground.asker(&vip.meta.uid, wish, Some(&holder.node));
+        let asker = ground.asker(&vip.meta.uid, wish, Some(&holder.node), self.sick.get(&vip.meta.uid));
         let own = ground.candidates.iter().find(|candidate| candidate.name == holder.node);
         let why = own.and_then(|own| placement::rejection(&asker, own)).filter(|why| !why.keeps());
         if why.is_none() && asker.failback == placement::Failback::Never {
@@ -117,9 +118,10 @@ impl<'a> Steps<'a> {
         if let Some(load) = self.load.get_mut(&holder.node) {
             *load = load.saturating_sub(1);
         }
+        let cause = why.map_or(Cause::Preferred, cause_of);
         let why = why.map_or_else(|| "the other is preferred".to_owned(), |why| why.to_string());
         let message = format!("moves from {} to {}: {why}", holder.node, to.node);
-        let step = Step::Move { uid: vip.meta.uid.clone(), from: holder.clone(), to };
+        let step = Step::Move { uid: vip.meta.uid.clone(), from: holder.clone(), to, cause };
         self.of[entry.ground].push((step, Some(notice(vip, "Moved", message))));
     }
 
@@ -150,6 +152,26 @@ impl<'a> Steps<'a> {
         let chosen = placement::choose(&asker, &ground.candidates, &self.load).node;
         let up = |view: &View| view.up_members().next().map(|(name, _)| name.clone());
         chosen.map(str::to_owned).or_else(|| up(ground.view)).and_then(|node| ground.view.right_of(&node))
+    }
+}
+
+/// Why an address leaves a node that should not keep it.
+const fn cause_of(why: Rejection) -> Cause {
+    match why {
+        Rejection::Unhealthy => Cause::Unhealthy,
+        Rejection::Cordoned | Rejection::Tainted | Rejection::Draining | Rejection::NotReady => Cause::Drained,
+        Rejection::LessPreferred | Rejection::MoreLoaded | Rejection::TieLost | Rejection::HeldElsewhere => {
+            Cause::Preferred
+        }
+        Rejection::NotOnSegment
+        | Rejection::Fenced
+        | Rejection::Left
+        | Rejection::Silent
+        | Rejection::NoInterface
+        | Rejection::NoCarrier
+        | Rejection::NoGate
+        | Rejection::NodeSelector
+        | Rejection::NoEndpoint => Cause::Ineligible,
     }
 }
 

@@ -44,6 +44,8 @@ pub(super) struct Circumstances {
     pub(super) unsettled: BTreeSet<String>,
     /// `VirtualIP`s that have waited long enough for a segment of their own, by uid.
     pub(super) patient: BTreeSet<String>,
+    /// By uid, the nodes that are left out because a health check fails there.
+    pub(super) sick: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The outcome of a look.
@@ -69,7 +71,7 @@ pub(super) fn decide(world: &World, around: &Circumstances) -> Decision {
         around,
         grounds: &grounds,
         withdrawing: grounds.iter().any(|ground| ground.view.withdraw),
-        steps: Steps::new(&grounds),
+        steps: Steps::new(&grounds, &around.sick),
         ledger: &ledger,
         decision: Decision::default(),
     };

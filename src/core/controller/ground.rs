@@ -1,6 +1,6 @@
 //! Where addresses can go: the segments, their members, and which of them an address belongs to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
@@ -65,15 +65,25 @@ impl<'a> Ground<'a> {
         self.view.up_members().filter_map(|(name, member)| Some((name.clone(), reason(name, member)?))).collect()
     }
 
-    /// What decides who gets an address that `holder` has.
-    pub(super) fn asker(&self, uid: &str, wish: &Wish, holder: Option<&str>) -> placement::Vip {
+    /// What decides who gets an address that `holder` has, and whose health check fails on the nodes `sick`.
+    pub(super) fn asker(
+        &self,
+        uid: &str,
+        wish: &Wish,
+        holder: Option<&str>,
+        sick: Option<&BTreeSet<String>>,
+    ) -> placement::Vip {
+        let mut barred = self.barred(wish);
+        for node in sick.into_iter().flatten() {
+            barred.entry(node.clone()).or_insert(Rejection::Unhealthy);
+        }
         placement::Vip {
             uid: uid.to_owned(),
             node_selector: wish.nodes.clone(),
             preferred: wish.preferred.clone(),
             failback: wish.failback,
             holder: holder.map(str::to_owned),
-            barred: self.barred(wish),
+            barred,
         }
     }
 

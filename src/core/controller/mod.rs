@@ -12,6 +12,8 @@ mod decide;
 mod ground;
 mod seen;
 mod service;
+mod sick;
+mod standing;
 mod status;
 mod world;
 
@@ -27,6 +29,8 @@ pub use self::seen::{
     PoolStatus, Segment, Service, ServiceStatus, Severity, Status, Vip, Wish, Write,
 };
 pub use self::service::ADDRESSES;
+use self::sick::Sick;
+pub use self::standing::{Standing, standing};
 pub use self::status::{ALLOCATED, READY, ReadyReason};
 use self::world::World;
 use super::time::Time;
@@ -125,6 +129,7 @@ pub struct Controller {
     words: BTreeMap<Id, Time>,
     /// Since when addresses wait for a segment, by uid.
     strays: BTreeMap<String, Time>,
+    sick: Sick,
     changed: bool,
     looked: Option<Time>,
     /// How long the next look waits after it.
@@ -244,13 +249,15 @@ impl Controller {
         }
         self.changed = false;
         self.looked = Some(now);
-        let decision = decide(&self.world, &self.circumstances(now));
+        let (sick, recovery) = self.sick.look(now, &self.world);
+        let decision = decide(&self.world, &self.circumstances(now, sick));
         self.figures = decision.figures;
         self.strays.retain(|uid, _| decision.strays.contains(uid));
         for uid in decision.strays {
             self.strays.entry(uid).or_insert(now);
         }
-        self.wake = self.strays.values().map(|since| *since + STRAY).filter(|due| *due > now).min();
+        let strays = self.strays.values().map(|since| *since + STRAY).filter(|due| *due > now);
+        self.wake = strays.chain(recovery).min();
         self.plan(decision.writes, now);
     }
 
@@ -259,9 +266,10 @@ impl Controller {
         self.pause = time.saturating_mul(PAUSE + 1);
     }
 
-    fn circumstances(&self, now: Time) -> Circumstances {
+    fn circumstances(&self, now: Time, sick: BTreeMap<String, BTreeSet<String>>) -> Circumstances {
         let under_way = self.flights.values().filter_map(|flight| flight.gives.clone());
         Circumstances {
+            sick,
             assumed: self.assumed.clone().into_iter().chain(under_way).collect(),
             unsettled: self.flights.values().flat_map(|flight| flight.uids.iter().cloned()).collect(),
             patient: self

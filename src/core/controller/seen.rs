@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::health::Record;
 use crate::core::ipam::{Count, Family, Range};
 use crate::core::placement::{Failback, Preference};
 use crate::core::selector::{Labels, Selector};
@@ -88,6 +89,8 @@ pub struct Vip {
     pub holder: Option<(Right, String)>,
     /// The uid of the Service that it was made for.
     pub owner: Option<String>,
+    /// What its health check found, by node.
+    pub health: BTreeMap<String, Record>,
 }
 
 /// What is wanted of a `VirtualIP`.
@@ -115,6 +118,8 @@ pub struct Wish {
     pub failback: Failback,
     /// Whether only a node with a gate may have it (failover policy `Safe`).
     pub gated: bool,
+    /// Whether it has a health check.
+    pub checked: bool,
 }
 
 /// The controller's part of a `VirtualIP`'s status.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::closure::How;
 use super::io::{Effect, Event, Purpose, VipState};
@@ -40,7 +41,7 @@ impl Failover {
         let mut wanted: Vec<(VipState, &str, bool)> = Vec::new();
         for (uid, entry) in &view.assign {
             if entry.holder.as_ref() == Some(&right) {
-                let (state, fallback) = self.claimable(uid, entry);
+                let (state, fallback) = self.claimable(now, uid, entry);
                 wanted.push((state, uid, fallback));
             } else if self.vips.contains_key(uid) {
                 let state = self.let_go(now, &right, uid, entry);
@@ -51,7 +52,7 @@ impl Failover {
         wanted.extend(deleted.iter().map(|uid| (VipState::Shut, uid.as_str(), false)));
         wanted.sort_unstable();
         for (state, uid, fallback) in wanted {
-            self.set(uid, state, fallback);
+            self.set(now, uid, state, fallback);
         }
         for uid in deleted {
             self.vips.remove(&uid);
@@ -59,7 +60,7 @@ impl Failover {
         self.keep_house(now, &right);
     }
 
-    fn set(&mut self, uid: &str, state: VipState, fallback: bool) {
+    fn set(&mut self, now: Time, uid: &str, state: VipState, fallback: bool) {
         let held = self.vips.entry(uid.to_owned()).or_insert_with(|| Held::adopted(VipState::Shut));
         let state = match held.agreed {
             Some(true) => VipState::Claim,
@@ -74,15 +75,46 @@ impl Failover {
             held.draining = None;
         }
         if state == VipState::Claim {
-            self.report(Event::Claimed { uid: uid.to_owned(), fallback });
+            let (from, silent) = self.former(now, uid);
+            self.report(Event::Claimed { uid: uid.to_owned(), fallback, from, silent });
         }
         self.effects.push_back(Effect::Set { uid: uid.to_owned(), state });
     }
 
+    /// Who had a VIP before, as the view says, and for how long that node has been silent if it was fenced.
+    fn former(&self, now: Time, uid: &str) -> (Option<Right>, Duration) {
+        let after = self.view.assign.get(uid).into_iter().flat_map(|entry| &entry.after);
+        let Some((former, kind)) = after.filter(|(right, _)| right.node != self.me.node).max_by_key(|(r, _)| r.epoch)
+        else {
+            return (None, Duration::ZERO);
+        };
+        let heard = self.peers.get(&id(&former.node)).map_or(Time::ZERO, |peer| peer.heard);
+        let silent = if *kind == After::Fenced && heard != Time::ZERO { now.since(heard) } else { Duration::ZERO };
+        (Some(former.clone()), silent)
+    }
+
+    /// Whether the API is taken to be out, for VIPs that are given up then.
+    fn is_api_out(&self, now: Time) -> bool {
+        now.since(self.contact) >= self.timing.lease
+    }
+
+    /// Asks for the view now and then while this node holds a VIP that is given up when the API does not answer.
+    pub(super) fn look_at_api(&mut self, now: Time) {
+        let ours = |uid: &String| self.view.assign.get(uid).is_some_and(|entry| entry.holder == self.own.right);
+        let asks = self.own.right.is_some() && self.placement.release.iter().any(ours);
+        self.want_read |= asks && now.since(self.contact) >= self.timing.renew;
+    }
+
     /// What may be done with a VIP that the view gives to this node, and whether that rests on the fallback.
-    fn claimable(&mut self, uid: &str, entry: &Assignment) -> (VipState, bool) {
+    fn claimable(&mut self, now: Time, uid: &str, entry: &Assignment) -> (VipState, bool) {
         self.note_moves(uid, entry);
         if entry.releasing {
+            return (VipState::Shut, false);
+        }
+        if self.placement.release.contains(uid) && self.is_api_out(now) {
+            if self.vips.get(uid).is_some_and(|held| held.state == VipState::Claim) {
+                self.report(Event::ApiOutage { uid: uid.to_owned() });
+            }
             return (VipState::Shut, false);
         }
         let fast = self.placement.fast.contains(uid);
@@ -139,7 +171,7 @@ impl Failover {
                 self.send(to, Body::Released { vip: id(uid) });
             } else if held.state == VipState::Claim {
                 // Told once the gate is set: the effects are carried out in order.
-                self.set(uid, state, false);
+                self.set(now, uid, state, false);
                 return self.let_go(now, right, uid, entry);
             }
             return state;
@@ -173,7 +205,7 @@ impl Failover {
             if let Some(held) = self.vips.get_mut(uid) {
                 held.agreed = Some(false);
             }
-            self.set(uid, VipState::Accept, false);
+            self.set(now, uid, VipState::Accept, false);
             self.send(id(to), Body::Released { vip: id(uid) });
         }
         if !self.patches.keeping_house() {

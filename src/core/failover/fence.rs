@@ -216,18 +216,12 @@ impl Failover {
         for right in view.assign.values().filter_map(|entry| entry.holder.as_ref()) {
             *load.entry(right.node.clone()).or_default() += 1;
         }
-        let mut successors = BTreeMap::new();
-        for (uid, _) in view.held_by(victim) {
+        let vips = view.held_by(victim).map(|(uid, _)| {
             let known = self.placement.vips.get(uid).cloned();
-            let mut vip = known.unwrap_or_else(|| placement::Vip { uid: uid.clone(), ..placement::Vip::default() });
-            vip.holder = None;
-            let chosen = placement::choose(&vip, &candidates, &load).node.and_then(|node| view.right_of(node));
-            if let Some(right) = chosen {
-                *load.entry(right.node.clone()).or_default() += 1;
-                successors.insert(uid.clone(), right);
-            }
-        }
-        successors
+            known.unwrap_or_else(|| placement::Vip { uid: uid.clone(), ..placement::Vip::default() })
+        });
+        let chosen = placement::successors(vips, &candidates, &load);
+        chosen.into_iter().filter_map(|(uid, node)| Some((uid, view.right_of(node)?))).collect()
     }
 
     /// Only without [`Rule::NoSelfSuccession`]: gives everything back to the victim.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::core::placement;
 use crate::core::time::Time;
-use crate::core::view::{Patch, View};
+use crate::core::view::{Patch, Right, View};
 use crate::wire::heartbeat::Packet;
 
 /// A gate that never shuts: the deadline of who is alone.
@@ -80,6 +81,8 @@ pub struct Placement {
     pub nodes: BTreeMap<String, placement::Candidate>,
     /// The VIPs, by uid, that are taken over at the fence (`failoverPolicy: Fast`).
     pub fast: BTreeSet<String>,
+    /// The VIPs, by uid, that are given up while the API does not answer (`onApiOutage: Release`).
+    pub release: BTreeSet<String>,
 }
 
 /// What the kernel is to do about a VIP.
@@ -167,9 +170,18 @@ pub enum Event {
         uid: String,
         /// See there.
         fallback: bool,
+        /// Who had it before, if the view still says so.
+        from: Option<Right>,
+        /// How long that node has not been heard; zero for one that let go by itself.
+        silent: Duration,
     },
     /// This node's right was taken from it, or given up.
     Lost,
     /// This node's gate has shut for want of evidence.
     SelfFenced,
+    /// A VIP is given up because the API does not answer, as it was asked for (`onApiOutage: Release`).
+    ApiOutage {
+        /// The VIP's uid.
+        uid: String,
+    },
 }

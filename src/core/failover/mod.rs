@@ -16,6 +16,7 @@ mod footing;
 mod io;
 mod patches;
 mod peers;
+mod pulse;
 mod registration;
 mod restore;
 mod right;
@@ -38,6 +39,7 @@ use peers::Peer;
 use right::Own;
 
 pub use io::{Effect, Event, FOREVER, Input, Outcome, Placement, Purpose, VipState};
+pub use pulse::{Beats, PeerPulse, Pulse};
 pub use rules::{Rule, Rules};
 pub use timing::{Timing, TimingError};
 

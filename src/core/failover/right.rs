@@ -284,6 +284,7 @@ impl Failover {
         if !self.rules.has(Rule::HoldThroughOutage) {
             self.want_read |= now.since(self.contact) >= self.timing.renew;
         }
+        self.look_at_api(now);
         self.set_gate(now);
         self.look_at_silence(now);
         if self.read && !self.patches.registering() && now >= self.own.retry_at {

@@ -79,6 +79,57 @@ fn nobody_is_answered_before_the_view_was_read() {
     assert_eq!(drain(&mut machine), []);
 }
 
+/// A node that holds a VIP alone, and the version of its view; the VIP is given up while the API does not answer or is not.
+fn holding(release: bool) -> (Failover, u64, Time) {
+    let now = Time::from_millis(1_000);
+    let mut machine = Failover::new(now, start("a"));
+    let (right, patch) = View::default().register(&Registration { mode: Mode::Solo, ..start("a").me }).unwrap();
+    let view = patch.apply(&View::default()).unwrap();
+    let grant = crate::core::view::Grant { uid: "u".into(), name: "shop/web".into(), to: right };
+    let view = view.grant(&[grant]).unwrap().apply(&view).unwrap();
+    let release = release.then(|| "u".to_owned()).into_iter().collect();
+    machine.handle(now, Input::Placement(Arc::new(Placement { release, ..Placement::default() })));
+    machine.own.registering = true;
+    machine.handle(now, Input::View { version: 1, view: Arc::new(view), fresh: true });
+    assert!(drain(&mut machine).contains(&Effect::Set { uid: "u".into(), state: VipState::Claim }));
+    (machine, 1, now)
+}
+
+/// Lets time pass, the API answering or not, and returns what became of the VIP.
+fn pass(machine: &mut Failover, now: &mut Time, millis: u64, answers: bool) -> Vec<VipState> {
+    let end = *now + Duration::from_millis(millis);
+    let mut states = Vec::new();
+    while *now < end {
+        *now = (*now).max(machine.poll_timeout().0);
+        machine.handle_timeout(*now);
+        let mut effects: VecDeque<Effect> = drain(machine).into();
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Set { state, .. } => states.push(state),
+                Effect::Read if answers => {
+                    let (version, view) = machine.current_view();
+                    let view = Arc::clone(view);
+                    machine.handle(*now, Input::View { version, view, fresh: true });
+                    effects.extend(drain(machine));
+                }
+                _ => {}
+            }
+        }
+    }
+    states
+}
+
+#[test]
+fn an_address_is_given_up_while_the_api_does_not_answer_only_if_it_is_to_be() {
+    let (mut machine, _, mut now) = holding(false);
+    assert_eq!(pass(&mut machine, &mut now, 60_000, false), []);
+    let (mut machine, _, mut now) = holding(true);
+    assert_eq!(pass(&mut machine, &mut now, 60_000, true), [], "the API answers");
+    assert_eq!(pass(&mut machine, &mut now, 2_000, false), [], "a moment is no outage");
+    assert_eq!(pass(&mut machine, &mut now, 3_000, false), [VipState::Shut]);
+    assert_eq!(pass(&mut machine, &mut now, 2_000, true), [VipState::Claim]);
+}
+
 proptest! {
     /// Whatever comes, and however late a process wakes, it never asks to be woken for what is already due.
     #[test]

@@ -19,8 +19,10 @@ use self::joined::Joined;
 use super::failover::VipState;
 use super::keeper::{self, Keeper};
 use super::membership;
+use super::net::Mac;
 use super::segments::{self, Sought};
 use super::time::Time;
+use super::view::State;
 
 /// How long to wait after the first patch that did not apply; twice as long after each further one, up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -195,7 +197,29 @@ impl Node {
         }
     }
 
-    fn entry(&self, uid: &str) -> Option<&super::view::Assignment> {
+    /// The Ethernet addresses of the other members that are up or fenced, on the segments that this node takes part in:
+    /// what they claim is a matter of rights, and no stranger's conflict.
+    #[must_use]
+    pub fn peers(&self) -> BTreeSet<Mac> {
+        let views = self.joined.keys().filter_map(|name| self.views.as_ref()?.get(name));
+        let members = views.flat_map(|versioned| &versioned.view.members);
+        members
+            .filter(|(name, member)| **name != self.config.node && member.state != State::Left)
+            .filter_map(|(_, member)| member.mac)
+            .collect()
+    }
+
+    /// The members of the segment that a VIP is in, each with its interface there.
+    pub fn interfaces(&self, uid: &str) -> impl Iterator<Item = (&str, &str)> {
+        let views = self.joined.keys().filter_map(|name| Some(&self.views.as_ref()?.get(name)?.view));
+        let view = views.into_iter().find(|view| view.assign.contains_key(uid));
+        let members = view.into_iter().flat_map(|view| &view.members);
+        members.map(|(name, member)| (name.as_str(), member.interface.as_str()))
+    }
+
+    /// What the view of a segment that this node takes part in says of a VIP.
+    #[must_use]
+    pub fn entry(&self, uid: &str) -> Option<&super::view::Assignment> {
         self.joined.keys().find_map(|name| self.views.as_ref()?.get(name)?.view.assign.get(uid))
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::members::json;
 use super::write::all_closed;
-use super::{After, Assignment, Grant, Patch, Right, View, ViewError};
+use super::{After, Assignment, Cause, Grant, Patch, Right, View, ViewError};
 
 /// One change of who has an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Step {
         from: Right,
         /// Who gets it.
         to: Right,
+        /// Why.
+        cause: Cause,
     },
     /// Says that an address is being deleted: its holder gives it up and removes the entry.
     Release {
@@ -75,7 +77,7 @@ impl View {
         for step in steps {
             match step {
                 Step::Grant(grant) => self.add_grant(grant, &mut patch)?,
-                Step::Move { uid, from, to } => self.add_move(uid, from, to, &mut patch)?,
+                Step::Move { uid, from, to, cause } => self.add_move(uid, from, to, *cause, &mut patch)?,
                 Step::Release { uid } => self.add_release(uid, &mut patch)?,
                 Step::Remove { uid, closed } => self.add_removal(uid, closed, &mut patch)?,
             }
@@ -97,12 +99,13 @@ impl View {
             holder: Some(to.clone()),
             after: old.map(|entry| entry.after.clone()).unwrap_or_default(),
             releasing: old.is_some_and(|entry| entry.releasing),
+            cause: old.map(|entry| entry.cause).unwrap_or_default(),
         };
         patch.add(&["assign", uid], json(&entry));
         Ok(())
     }
 
-    fn add_move(&self, uid: &str, from: &Right, to: &Right, patch: &mut Patch) -> Result<(), ViewError> {
+    fn add_move(&self, uid: &str, from: &Right, to: &Right, cause: Cause, patch: &mut Patch) -> Result<(), ViewError> {
         if from.node == to.node {
             return Err(ViewError::OwnSuccessor(from.clone()));
         }
@@ -111,6 +114,7 @@ impl View {
         entry.after.remove(to);
         entry.after.insert(from.clone(), After::Moved);
         entry.holder = Some(to.clone());
+        entry.cause = cause;
         patch.replace(&["assign", uid], json(&entry));
         Ok(())
     }

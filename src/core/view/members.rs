@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{After, Gate, Member, Mode, Patch, Right, State, View, ViewError};
+use super::{After, Cause, Gate, Member, Mode, Patch, Right, State, View, ViewError};
 use crate::core::net::Mac;
 
 /// What a node says of itself when it takes a new epoch.
@@ -160,6 +160,7 @@ impl View {
                 // It is over, and says to the successor that this is a takeover.
                 entry.after.insert(right.clone(), After::Fenced);
             }
+            entry.cause = Cause::NodeLeft;
             patch.replace(&["assign", uid], json(&entry));
         }
         Ok(patch)

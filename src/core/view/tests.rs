@@ -227,7 +227,7 @@ fn who_leaves_leaves_its_addresses_to_be_granted() {
 fn many_steps_are_one_patch_that_names_each_right_once() {
     let view = granted(&granted(&granted(&with_members(&["a", "b"]), "u1", "a"), "u2", "a"), "u3", "a");
     let (a, b) = (right(&view, "a"), right(&view, "b"));
-    let step = |uid: &str| Step::Move { uid: uid.into(), from: a.clone(), to: b.clone() };
+    let step = |uid: &str| Step::Move { uid: uid.into(), from: a.clone(), to: b.clone(), cause: Cause::Drained };
     let first = Step::Grant(Grant { uid: "u4".into(), name: "default/u4".into(), to: b.clone() });
     let steps = [step("u1"), step("u2"), Step::Release { uid: "u3".into() }, first];
     let after = view.batch(&steps).unwrap().apply(&view).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::members::{json, test_up};
-use super::{After, Assignment, Fence, Patch, Right, State, Step, View, ViewError};
+use super::{After, Assignment, Cause, Fence, Patch, Right, State, Step, View, ViewError};
 
 /// One address to be given out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,8 @@ impl View {
     /// # Errors
     /// Either is not up, or `from` is not the holder, or would succeed itself.
     pub fn move_to(&self, uid: &str, from: &Right, to: &Right) -> Result<Patch, ViewError> {
-        self.batch(&[Step::Move { uid: uid.to_owned(), from: from.clone(), to: to.clone() }])
+        let (uid, from, to) = (uid.to_owned(), from.clone(), to.clone());
+        self.batch(&[Step::Move { uid, from, to, cause: Cause::Requested }])
     }
 
     /// Takes a member's epoch and moves all that it has, in one patch.
@@ -58,6 +59,7 @@ impl View {
             let mut entry = entry.clone();
             entry.holder = successors.get(uid).cloned();
             entry.after.insert(victim.clone(), After::Fenced);
+            entry.cause = Cause::NodeLost;
             patch.replace(&["assign", uid], json(&entry));
         }
         Ok(patch)

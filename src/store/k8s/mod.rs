@@ -38,6 +38,7 @@ pub struct Kubernetes {
     common: Arc<Lane>,
     urgent: Arc<Lane>,
     silence: Duration,
+    server: Option<String>,
 }
 
 impl Kubernetes {
@@ -59,7 +60,8 @@ impl Kubernetes {
             None => Config::infer().await.map_err(|error| unusable(&error))?,
         };
         let lane = |width| Lane::new(config.clone(), width).map(Arc::new).map_err(|error| unusable(&error));
-        Ok(Self { common: lane(COMMON)?, urgent: lane(URGENT)?, silence: watch::SILENCE })
+        let server = config.cluster_url.host().map(|host| host.trim_matches(['[', ']']).to_owned());
+        Ok(Self { common: lane(COMMON)?, urgent: lane(URGENT)?, silence: watch::SILENCE, server })
     }
 
     /// The same store, which takes a watch for broken when it is silent for this long (90 s otherwise; the API server
@@ -176,6 +178,10 @@ impl Store for Kubernetes {
     async fn delete(&self, kind: Kind, key: &Key) -> Result<(), StoreError> {
         let target = Target::object(kind, key)?;
         self.lane(kind).send(&target, Body::Delete).await.map(drop)
+    }
+
+    fn server(&self) -> Option<&str> {
+        self.server.as_deref()
     }
 
     async fn record(&self, event: Event) -> Result<(), StoreError> {

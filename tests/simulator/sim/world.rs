@@ -407,7 +407,7 @@ impl World {
             Effect::Exit => self.exit(node),
             Effect::Report(told) => {
                 self.note(|| format!("n{node} says {told:?}"));
-                if let Told::Claimed { uid, fallback: true } = told {
+                if let Told::Claimed { uid, fallback: true, .. } = told {
                     self.nodes[node].fallback = Some(uid);
                 }
             }

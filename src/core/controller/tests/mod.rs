@@ -2,6 +2,7 @@
 
 mod cases;
 mod properties;
+mod sick;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,8 +96,14 @@ impl Store {
 
     fn vip(&mut self, name: &str, wish: Wish) {
         let meta = self.meta(name);
-        let vip =
-            Vip { meta, wish: Ok(Wish { gated: true, ..wish }), status: Status::default(), holder: None, owner: None };
+        let vip = Vip {
+            meta,
+            wish: Ok(Wish { gated: true, ..wish }),
+            status: Status::default(),
+            holder: None,
+            owner: None,
+            health: BTreeMap::new(),
+        };
         self.vips.insert(name.to_owned(), vip);
     }
 

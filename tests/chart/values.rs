@@ -95,6 +95,8 @@ fn wrong_values_are_refused_and_named() {
         ("image.digest=sha256:1", "/image/digest"),
         ("image.repository=", "/image/repository"),
         ("log.format=xml", "/log/format"),
+        ("livenessProbe.periodSeconds=0", "/livenessProbe/periodSeconds"),
+        ("readinessProbe.httpGet.path=/", "httpGet"),
         ("prober.kind=StatefulSet", "/prober/kind"),
         ("lookup.service.type=ExternalName", "/lookup/service/type"),
         ("lookup.databases.geo={/etc/passwd}", "/lookup/databases/geo"),

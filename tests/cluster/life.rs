@@ -35,11 +35,12 @@ fn an_installation_lives_on_kubelets() {
     step("rollout", || a_rollout_moves_nothing(lab));
     step("leader", || another_leads_when_the_leader_is_deleted(lab));
     step("kubelet", || an_agent_goes_on_without_its_kubelet(lab));
-    step("probes", || a_frozen_agent_is_not_ready_and_is_started_again(lab));
+    step("readiness", || a_frozen_agent_is_not_ready_until_it_goes_on(lab));
     step("drain", || a_drained_node_gives_its_addresses_away(lab));
     step("crash", || a_crashed_node_is_replaced(lab));
     step("unplug", || an_unplugged_node_is_replaced(lab));
     step("upgrade", || an_upgrade_moves_nothing(lab));
+    step("liveness", || a_hung_or_killed_agent_is_started_again(lab));
     step("uninstall", || nothing_is_left(lab));
     drop(cluster);
     assert_eq!(left_of(&mark()), [""; 0]);
@@ -170,22 +171,40 @@ fn an_agent_goes_on_without_its_kubelet(lab: &Lab) {
     assert_eq!(after, before);
 }
 
-fn a_frozen_agent_is_not_ready_and_is_started_again(lab: &Lab) {
+/// Sends a signal to the agent of a node.
+fn signal(lab: &Lab, node: usize, name: &str) {
+    let agents = lab.nodes[node].processes("/vipkeeper agent");
+    assert_eq!(agents.len(), 1, "{agents:?}");
+    run(lab.nodes[node].command("kill").args([name, &agents[0]]));
+}
+
+fn wait_agent(lab: &Lab, node: usize, restarts: u32, ready: bool) {
+    let what = format!("the agent of {} to be ready: {ready}, after {restarts} restarts", lab.nodes[node].name);
+    wait_until(LIMIT, &what, || {
+        let pod = agent(lab, node);
+        container(&pod)["restartCount"] == restarts && container(&pod)["ready"] == ready
+    });
+}
+
+fn a_frozen_agent_is_not_ready_until_it_goes_on(lab: &Lab) {
     let (_, holder) = lab.wait_held("web");
     let node = (holder + 1) % lab.nodes.len();
-    let signal = |name: &str| {
-        let agents = lab.nodes[node].processes("/vipkeeper agent");
-        assert_eq!(agents.len(), 1, "{agents:?}");
-        run(lab.nodes[node].command("kill").args([name, &agents[0]]));
-    };
-    signal("-STOP");
-    wait_until(LIMIT, "the frozen agent to be not ready", || container(&agent(lab, node))["ready"] == false);
-    signal("-CONT");
-    wait_until(LIMIT, "the agent to be ready again", || container(&agent(lab, node))["ready"] == true);
-    signal("-KILL");
-    wait_until(LIMIT, "a killed agent to be started again", || {
-        container(&agent(lab, node))["restartCount"] == 1 && container(&agent(lab, node))["ready"] == true
-    });
+    signal(lab, node, "-STOP");
+    wait_agent(lab, node, 0, false);
+    signal(lab, node, "-CONT");
+    wait_agent(lab, node, 0, true);
+    lab.wait_alone(VIP, holder);
+}
+
+/// With the probes of the upgrade before it: the usual ones wait for a minute.
+fn a_hung_or_killed_agent_is_started_again(lab: &Lab) {
+    let (_, holder) = lab.wait_held("web");
+    let node = (holder + 1) % lab.nodes.len();
+    signal(lab, node, "-STOP");
+    wait_agent(lab, node, 1, true);
+    signal(lab, node, "-KILL");
+    wait_agent(lab, node, 2, true);
+    lab.wait_settled();
     lab.wait_alone(VIP, holder);
 }
 
@@ -249,7 +268,14 @@ fn an_upgrade_moves_nothing(lab: &Lab) {
     let (before, after) = without_loss(lab, |_| {
         let crds = lab.helm(&["show", "crds", &chart()]);
         assert!(lab.plane().apply(&crds, &["--server-side", "--force-conflicts"]).status.success());
-        helm(lab, "upgrade", &["--set=log.level=debug", "--set=agent.updateStrategy.rollingUpdate.maxUnavailable=2"]);
+        helm(
+            lab,
+            "upgrade",
+            &[
+                "--set=log.level=debug",
+                "--set=livenessProbe.periodSeconds=1,livenessProbe.timeoutSeconds=1,livenessProbe.failureThreshold=2",
+            ],
+        );
     });
     assert_eq!(after, before);
 }

@@ -89,18 +89,14 @@ runAsGroup: 65532
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
-{{/* Probes on a port. */}}
+{{/* Probes on a port: of (dict "root" $ "port" 9470). */}}
 {{- define "vipkeeper.probes" -}}
 livenessProbe:
-  httpGet: {path: /healthz, port: {{ . }}}
-  periodSeconds: 10
-  timeoutSeconds: 5
-  failureThreshold: 6
+  httpGet: {path: /healthz, port: {{ .port }}}
+  {{- toYaml .root.Values.livenessProbe | nindent 2 }}
 readinessProbe:
-  httpGet: {path: /readyz, port: {{ . }}}
-  periodSeconds: 5
-  timeoutSeconds: 5
-  failureThreshold: 3
+  httpGet: {path: /readyz, port: {{ .port }}}
+  {{- toYaml .root.Values.readinessProbe | nindent 2 }}
 {{- end }}
 
 {{/* Where a pod may run: of the role's values. */}}

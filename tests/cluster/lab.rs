@@ -1,5 +1,6 @@
 //! The machines: a bridge, the control plane, three nodes, and a client that belongs to no cluster.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,6 +52,7 @@ impl Lab {
             "kube-proxy",
         ]);
         eprintln!("the lab is {}", mark());
+        sweep();
         let folder = tempfile::Builder::new().prefix(&mark()).tempdir().unwrap();
         let cgroups = Cgroups::new(&mark());
         let segment = Segment::new();
@@ -151,6 +153,26 @@ impl Drop for Lab {
         // Before what they stand on.
         self.nodes.clear();
         self.cgroups.remove();
+    }
+}
+
+/// Removes what a run that was killed could not: its processes ended with it, its namespaces, cgroups and disks did not.
+fn sweep() {
+    let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
+    let named = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let tops = Cgroups::roots().into_iter().chain([std::env::temp_dir()]);
+    let marks: BTreeSet<String> = tops.flat_map(named).filter_map(name).filter(|name| name.contains("-lab")).collect();
+    for found in marks {
+        let Some((run, _)) = found.split_once("-lab") else { continue };
+        let Some(process) = run.strip_prefix("vk").filter(|number| number.parse::<u32>().is_ok()) else { continue };
+        if Path::new("/proc").join(process).exists() {
+            continue;
+        }
+        Cgroups::new(&format!("{run}-lab")).remove();
+        let _ = fs::remove_dir_all(std::env::temp_dir().join(&found));
+        for netns in named("/run/netns".into()).filter_map(name).filter(|name| name.starts_with(&format!("{run}-"))) {
+            let _ = Command::new("ip").args(["netns", "del", &netns]).output();
+        }
     }
 }
 

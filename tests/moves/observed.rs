@@ -10,6 +10,24 @@ fn watch_events(trio: &Trio, node: usize, event: &str) -> f64 {
     trio.metric(node, &format!("vipkeeper_watch_events_total{{event=\"{event}\"}}")).unwrap_or_default()
 }
 
+fn rule(trio: &Trio, node: usize, words: &str) {
+    let mut nft: Command = trio.hosts[node].netns.command("nft");
+    run(nft.args(words.split(' ')));
+}
+
+/// Has a node's kernel drop packets by these rules, until [`hear_again`].
+fn drop_heartbeats(trio: &Trio, node: usize, rules: &[&str]) {
+    rule(trio, node, "add table ip deaf");
+    for hook in ["input", "output"] {
+        rule(trio, node, &format!("add chain ip deaf {hook} {{ type filter hook {hook} priority 0 ; }}"));
+    }
+    rules.iter().for_each(|words| rule(trio, node, words));
+}
+
+fn hear_again(trio: &Trio, node: usize) {
+    rule(trio, node, "delete table ip deaf");
+}
+
 #[test]
 fn heartbeats_and_the_time_left_to_the_right_are_seen() {
     let trio = Trio::new();
@@ -38,16 +56,10 @@ fn a_suspicion_that_one_node_has_alone_is_refuted_and_moves_nothing() {
     let holder = trio.wait_holder();
     let deaf = (holder + 1) % 3;
     let (before, refuted) = (watch_events(&trio, deaf, "suspected"), watch_events(&trio, deaf, "refuted"));
-    let rules = |words: &str| {
-        let mut command: Command = trio.hosts[deaf].netns.command("nft");
-        run(command.args(words.split(' ')));
-    };
     let from = trio.hosts[holder].ipv4();
-    rules("add table ip deaf");
-    rules("add chain ip deaf input { type filter hook input priority 0 ; }");
-    rules(&format!("add rule ip deaf input ip saddr {from} udp dport 9473 drop"));
+    drop_heartbeats(&trio, deaf, &[&format!("add rule ip deaf input ip saddr {from} udp dport 9473 drop")]);
     wait_until(SOON, "the suspicion", || watch_events(&trio, deaf, "suspected") > before);
-    rules("delete table ip deaf");
+    hear_again(&trio, deaf);
     wait_until(SOON, "the refutation", || watch_events(&trio, deaf, "refuted") > refuted);
     assert_eq!(trio.holder(), Some(holder));
     assert_eq!(trio.view()["members"][NAMES[holder]]["state"], "Up");
@@ -61,13 +73,14 @@ fn a_fence_is_counted_by_who_makes_it_and_by_whom_it_strikes() {
     let (shut, lost) = (watch_events(&trio, holder, "self_fenced"), watch_events(&trio, holder, "right_lost"));
     let fences = || others.iter().map(|node| watch_events(&trio, *node, "fenced")).sum::<f64>();
     let before = fences();
-    trio.cut(holder);
+    let silence = ["input", "output"].map(|hook| format!("add rule ip deaf {hook} udp dport 9473 drop"));
+    drop_heartbeats(&trio, holder, &silence.each_ref().map(String::as_str));
     trio.wait_other_holder(holder);
     wait_until(SOON, "one fence", || fences() > before);
     wait_until(SOON, "the gate to shut or the fence to be known", || {
         watch_events(&trio, holder, "self_fenced") > shut || watch_events(&trio, holder, "right_lost") > lost
     });
-    trio.restore(holder);
+    hear_again(&trio, holder);
     wait_until(SOON, "the right to be lost", || watch_events(&trio, holder, "right_lost") > lost);
     let new = trio.holder().unwrap();
     wait_until(SOON, "the duration", || trio.metric(new, "vipkeeper_failover_duration_seconds_count") == Some(1.0));

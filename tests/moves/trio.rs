@@ -172,14 +172,4 @@ impl Trio {
         self.segment.cut(&self.hosts[node]);
         self.agents[node] = None;
     }
-
-    /// Cuts a node's link to the segment.
-    pub(crate) fn cut(&self, node: usize) {
-        self.segment.cut(&self.hosts[node]);
-    }
-
-    /// Puts it back.
-    pub(crate) fn restore(&self, node: usize) {
-        self.segment.restore(&self.hosts[node]);
-    }
 }

@@ -189,11 +189,22 @@ impl Lab {
         wait_until(SOON, "the address of VIP 0", || self.standing(holder) > 0);
     }
 
-    /// What each node's agent printed, for a run that failed.
+    /// The members of the newest view, VIP 0's entry, and the end of what each node's agents printed, for a run that
+    /// failed.
     pub(crate) fn story(&self) -> String {
-        let view = self.journal().and_then(Journal::view);
-        let told: Vec<String> = self.nodes.iter().map(|node| format!("--- {}\n{}", node.name(), node.told())).collect();
-        format!("{view:#?}\n{}", told.join("\n"))
+        const LINES: usize = 80;
+        let mut text = String::new();
+        if let Some(view) = self.journal().and_then(Journal::view) {
+            let first = view.assign.values().find(|entry| entry.name == "shop/vip0");
+            text.push_str(&format!("{:#?}\n{:#?}\n{first:#?}\n", view.members, view.fences));
+        }
+        for (place, node) in self.nodes.iter().enumerate() {
+            let told = node.told();
+            let lines: Vec<&str> = told.lines().collect();
+            let end = &lines[lines.len().saturating_sub(LINES)..];
+            text.push_str(&format!("--- {}, {} VIPs stand\n{}\n", node.name(), self.standing(place), end.join("\n")));
+        }
+        text
     }
 }
 

@@ -168,7 +168,7 @@ fn measure(cells: &[Cell], runs: usize) {
                 Err(_) => Err("it came to no end".to_owned()),
             };
             if let Err(reason) = &result {
-                eprintln!("FAILED {}: {reason}", cell.name());
+                eprintln!("FAILED {}: {reason}\n{}", cell.name(), lab.as_ref().map(Lab::story).unwrap_or_default());
                 failures.push(reason.clone());
             }
             // After a failure nobody knows what is left; and of many VIPs all must be on the victim.

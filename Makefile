@@ -30,6 +30,7 @@ test: tools check dist ## all tests (as root: they make network namespaces)
 faults: tools ## the fault matrix, FAULTS_RUNS (30) times each cell; FAULTS='power lost|nft' for some; hours
 	cargo build --release --bin vipkeeper
 	FAULTS_BINARY=$(CARGO_TARGET_DIR)/release/vipkeeper cargo test --test faults -- --ignored --nocapture matrix
+	tests/faults/report
 
 cluster-test: tools dist ## the chart on a real cluster of three kubelets, on this machine (as root; part of `make test`)
 	cargo test --test cluster -- --nocapture

@@ -1,7 +1,7 @@
 //! The whole matrix: each cell many times, as figures.
 //!
-//! `FAULTS_RUNS` says how often (30), `FAULTS` which cells: words parted by `|`, each a part of a cell's name;
-//! `FAULTS_LABS` how many labs work side by side (2), `FAULTS_BINARY` which program is tested, and `FAULTS_STORY=1` prints
+//! `FAULTS_RUNS` says how often (30), `FAULTS` which cells: parts of their names with `|` between them, a part with `$` at
+//! its end must be the name's end; `FAULTS_LABS` how many labs work side by side (2), `FAULTS_BINARY` which program is tested, and `FAULTS_STORY=1` prints
 //! what agents said in each run.
 
 use std::io::Write;
@@ -117,7 +117,7 @@ fn setting(name: &str, default: usize) -> usize {
 /// Runs all cells that are asked for.
 pub(crate) fn run_all() {
     let wanted = std::env::var("FAULTS").unwrap_or_default();
-    let is_wanted = |cell: &Cell| wanted.split('|').any(|word| cell.name().contains(word));
+    let is_wanted = |cell: &Cell| wanted.split('|').any(|part| fits(part, &cell.name()));
     let (mut calm, mut loud) = (Vec::new(), Vec::new());
     for (shape, rows) in table() {
         let cells = rows.iter().map(|(fault, seconds)| Cell::new(*fault, shape, *seconds)).filter(is_wanted);
@@ -129,6 +129,10 @@ pub(crate) fn run_all() {
     let runs = setting("FAULTS_RUNS", 30);
     work_off(calm, setting("FAULTS_LABS", 2), runs);
     work_off(loud, 1, runs);
+}
+
+fn fits(part: &str, name: &str) -> bool {
+    part.strip_suffix('$').map_or_else(|| name.contains(part), |end| name.ends_with(end))
 }
 
 /// Takes groups of cells of one shape from a list until there are none, in so many labs side by side.
@@ -209,4 +213,11 @@ fn line(cell: Cell, runs: &[Run], failures: &[String]) -> Value {
         "release": std::env::var("FAULTS_BINARY").is_ok_and(|path| path.contains("/release/")),
         "cores": std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
     })
+}
+
+#[test]
+fn cells_are_chosen_by_parts_of_their_names() {
+    let name = Cell::new(Fault::PowerLost, USUAL, 2.0).name();
+    assert!(fits("", &name) && fits("power lost", &name) && fits("2 s; 3 nodes, lan$", &name));
+    assert!(!fits("3 nodes$", &name) && !fits("killed", &name));
 }

@@ -23,6 +23,24 @@ fn an_agent_refuses_to_hold_the_address_through_which_it_reaches_the_api_server(
     assert!(output.contains("the API server is reached through VirtualIP default/api (192.0.2.254)"), "{output}");
 }
 
+/// As in a pod of the agents, whose account may read neither pools nor Services.
+#[test]
+fn why_is_answered_with_the_rights_of_an_agent() {
+    let bed = Bed::running(false);
+    bed.vip("web", &json!({"address": "198.51.100.52"}));
+    let (_, holder) = bed.wait_held("web");
+    bed.wait_settled();
+    let mut command = bed.vipkeeper(&bed.hosts[(holder + 1) % 3].netns, "why", "vipkeeper-agent");
+    let output = command.arg("web").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{errors}");
+    let node = NODES[holder];
+    for words in [&format!("{node} has it, at epoch"), "its agent says Held", &format!("If {node} died now, node-")] {
+        assert!(text.contains(words), "{words:?} is not in\n{text}{errors}");
+    }
+}
+
 #[test]
 fn an_address_that_is_to_be_released_goes_while_the_api_server_does_not_answer_and_comes_back() {
     let bed = Bed::running(false);

@@ -32,6 +32,8 @@ pub(super) enum Order {
     Announce { uid: String, ip: IpAddr, link: u32, timing: Timing },
     /// Announce it at another pace from now on.
     Pace { ip: IpAddr, timing: Timing },
+    /// Begin the burst of all addresses of a link again.
+    Again { link: u32 },
     /// Ask the segment whether somebody has the address.
     Probe { uid: String, ip: IpAddr, link: u32 },
     /// Say no more of the address.
@@ -171,6 +173,7 @@ impl Task {
                 self.drain().await;
             }
             Order::Pace { ip, timing } => self.announcer.handle(now, announce::Input::Pace { ip, timing }),
+            Order::Again { link } => self.announcer.handle(now, announce::Input::Again { link }),
             Order::Probe { uid, ip, link } => {
                 self.open(link);
                 self.ask_neighbours(link);

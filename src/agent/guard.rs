@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{debug, info, warn};
 
+use super::announcer::Order::Again;
 use super::dataplane::{DataPlane, News, Order};
 use super::gateway::Ask;
 use super::state::Pulse;
@@ -63,6 +64,7 @@ impl Agent {
                 self.pulses.insert(segment, Pulse { pulse, margin });
             }
             News::Failed(what) => warn!("{what}"),
+            News::Again { link } => self.announcer.order(Again { link }),
             News::ProbeGateway { segment, link, from } => {
                 if let Some(gateway) = &self.gateway {
                     gateway.ask(Ask { segment, link, from });
@@ -119,6 +121,7 @@ impl Agent {
                 self.metrics.self_fenced();
                 warn!(segment, "no evidence of the right to hold: the gate has shut");
             }
+            Event::Reunited => info!(segment, "others are heard again; what is held is announced again"),
             Event::ApiOutage { uid } => {
                 let vip = self.vips.get(uid).map(|vip| vip.key.to_string());
                 warn!(segment, vip, "the API does not answer: given up, as onApiOutage says");

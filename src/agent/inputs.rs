@@ -94,6 +94,7 @@ impl Agent {
             }
             Set::Gone(uid) => {
                 self.vips.remove(&uid);
+                self.tell_plane(|| PlaneOrder::VipGone(uid.clone()));
                 Set::Gone(uid)
             }
         };

@@ -277,10 +277,9 @@ impl Agent {
                     }
                     give_up = Some(tokio::time::Instant::now() + RELEASE_TIME);
                 }
-                Some(news) = news.recv() => {
-                    let exit = matches!(news, News::Exit { .. }) && give_up.is_some() && !config.release_on_exit;
-                    self.news(news);
-                    if exit {
+                Some(first) = news.recv() => {
+                    let left = self.take_news(first, news);
+                    if left && give_up.is_some() && !config.release_on_exit {
                         return Ok(());
                     }
                 }
@@ -315,6 +314,19 @@ impl Agent {
                 return Ok(());
             }
         }
+    }
+
+    /// Takes in all news that there are before anything follows from them: a takeover of a thousand addresses is one plan.
+    /// Whether the data plane has left a segment.
+    fn take_news(&mut self, first: News, more: &mut UnboundedReceiver<News>) -> bool {
+        let mut left = false;
+        let mut next = Some(first);
+        while let Some(news) = next {
+            left |= matches!(news, News::Exit { .. });
+            self.news(news);
+            next = more.try_recv().ok();
+        }
+        left
     }
 
     fn execute(&mut self, effect: Effect) {

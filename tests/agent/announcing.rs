@@ -153,3 +153,38 @@ fn an_edit_of_the_interval_takes_effect_without_a_gap() {
     wait_until(SOON, "announcements at the new pace", || broadcasts(&capture, ip).len() >= 6);
     assert!(node.host.has_address("198.51.100.20"));
 }
+
+/// Neighbours that take no gratuitous announcement take a question: the gateway is asked at once, by unicast.
+#[test]
+fn the_gateway_is_asked_in_the_name_of_a_new_address() {
+    let node = Node::new();
+    for (command, address) in [("route", "198.51.100.2"), ("-6 route", "2001:db8:1::2")] {
+        node.host.netns.ip(&format!("{command} add default via {address}"));
+        let asked = node.host.netns.command("ping").args(["-c", "1", "-W", "5", address]).output().unwrap();
+        assert!(asked.status.success());
+    }
+    let _agent = node.start(&[]);
+    for (name, address, gateway) in
+        [("four", "198.51.100.20", "198.51.100.2"), ("six", "2001:db8:1::20", "2001:db8:1::2")]
+    {
+        let capture = Capture::start(&node.client.netns, INTERFACE);
+        let (ip, gateway): (IpAddr, IpAddr) = (address.parse().unwrap(), gateway.parse().unwrap());
+        node.apply(name, address, "");
+        let is_question = |frame: &Frame| {
+            frame.destination() == node.client.mac()
+                && match frame.claim() {
+                    Some(Claim::Arp { operation: 1, sender, target, .. }) => {
+                        (IpAddr::from(sender), IpAddr::from(target)) == (ip, gateway)
+                    }
+                    Some(Claim::Solicitation { source, target, option: Some(_) }) => {
+                        (IpAddr::from(source), IpAddr::from(target)) == (ip, gateway)
+                    }
+                    _ => false,
+                }
+        };
+        let question = capture.wait(SOON, "a question to the gateway", is_question);
+        let first = broadcasts(&capture, ip).into_iter().next().unwrap();
+        let delay = question.at.saturating_sub(first.at);
+        assert!(delay < Duration::from_millis(300), "{address}: {delay:?} after the first word");
+    }
+}

@@ -7,6 +7,7 @@ mod support;
 
 mod announcing;
 mod conflicts;
+mod exclusive;
 mod heartbeats;
 mod holding;
 mod links;

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::News;
 use super::thread::Thread;
-use crate::core::failover::{Effect, FOREVER, VipState};
+use super::{Address, News};
+use crate::core::failover::{Effect, Event, FOREVER, VipState};
 use crate::core::time::Time;
-use crate::gate::{Entry, State};
+use crate::gate::{Entry, SEGMENTS, State};
 
 /// How long to wait before a gate that does not obey is told again.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -63,7 +63,12 @@ impl Thread {
                 }
                 news
             }
-            Effect::Report(event) => News::Event { segment: name(), event },
+            Effect::Report(event) => {
+                let again = segment.link.filter(|_| event == Event::Reunited);
+                let news = News::Event { segment: name(), event };
+                again.into_iter().for_each(|link| self.say(News::Again { link }));
+                news
+            }
         };
         self.say(news);
     }
@@ -108,6 +113,31 @@ impl Thread {
         Some((state, address.ip, Entry { segment: segment.number, state: at_gate, hard: address.hard }))
     }
 
+    /// What stands at the gate of who has no part in an address: nothing, unless nobody but its holder may even accept
+    /// packets for it.
+    fn excluded(&self, address: Address) -> Option<Entry> {
+        let segment = self.segments.first().map_or(*SEGMENTS.start(), |segment| segment.number);
+        address.hard.then_some(Entry { segment, state: State::Shut, hard: true })
+    }
+
+    /// Takes the addresses of VIPs, of all or of one, instead of what was known of them.
+    pub(super) fn know(&mut self, uid: &str, address: Option<Address>) {
+        let before = match address {
+            Some(address) => self.vips.insert(uid.to_owned(), address),
+            None => self.vips.remove(uid),
+        };
+        if before == address {
+            return;
+        }
+        let involved = |uid: &str| self.segments.iter().any(|segment| segment.states.contains_key(uid));
+        match (address, before) {
+            (Some(_), _) if involved(uid) => self.apply(&[uid.to_owned()]),
+            (Some(address), _) if address.hard => self.forget(address.ip),
+            (_, Some(before)) if before.hard => self.forget(before.ip),
+            _ => {}
+        }
+    }
+
     /// Whether the gate does as it is told.
     pub(super) fn set(&mut self, ip: IpAddr, entry: Entry) -> bool {
         let result = self.gate.set(ip, entry);
@@ -125,6 +155,10 @@ impl Thread {
             states.into_iter().all(|state| *state == VipState::Shut)
         };
         if !uids.into_iter().all(shut) {
+            return;
+        }
+        if let Some(entry) = self.vips.values().find(|vip| vip.ip == ip).and_then(|vip| self.excluded(*vip)) {
+            self.set(ip, entry);
             return;
         }
         if let Err(error) = self.gate.remove(ip) {

@@ -44,6 +44,8 @@ pub(super) enum Order {
     Vips(BTreeMap<String, Address>),
     /// The address of one VIP.
     Vip(String, Address),
+    /// A VIP is there no more.
+    VipGone(String),
     /// What successors are chosen by.
     Placement(Arc<Placement>),
     /// The gateway of a segment answered [`News::ProbeGateway`].
@@ -86,6 +88,8 @@ pub(super) enum News {
     Exit { segment: String },
     /// How it stands with a segment, once a [`PULSE`]; `margin` is the least time in between that was left to the gate.
     Pulse { segment: String, pulse: Pulse, margin: Option<Duration> },
+    /// Other members are heard again on a link: announce once more what is held there.
+    Again { link: u32 },
     /// For people.
     Event { segment: String, event: Event },
     /// Something that should work did not.

@@ -163,15 +163,12 @@ impl Thread {
             }
             Order::Patched { segment, ticket, outcome } => self.tell_of(&segment, Input::Patched { ticket, outcome }),
             Order::Vips(vips) => {
-                self.vips = vips;
-                let all: Vec<String> = self.vips.keys().cloned().collect();
-                self.apply(&all);
+                let gone: Vec<String> = self.vips.keys().filter(|uid| !vips.contains_key(*uid)).cloned().collect();
+                gone.iter().for_each(|uid| self.know(uid, None));
+                vips.into_iter().for_each(|(uid, address)| self.know(&uid, Some(address)));
             }
-            Order::Vip(uid, address) => {
-                if self.vips.insert(uid.clone(), address) != Some(address) {
-                    self.apply(&[uid]);
-                }
-            }
+            Order::Vip(uid, address) => self.know(&uid, Some(address)),
+            Order::VipGone(uid) => self.know(&uid, None),
             Order::Placement(placement) => self.tell_all(&Input::Placement(placement)),
             Order::Gateway(segment) => self.tell_of(&segment, Input::Gateway),
             Order::Forget(ip) => self.forget(ip),

@@ -174,6 +174,8 @@ pub struct Announcer {
     now: Time,
     vips: BTreeMap<IpAddr, Vip>,
     neighbours: BTreeMap<u32, Vec<Target>>,
+    /// Questions of links whose neighbours are not known yet.
+    unasked: BTreeMap<u32, Vec<Job>>,
     serial: u64,
     waiting: BinaryHeap<Reverse<(Time, Job)>>,
     ready: BTreeSet<Job>,
@@ -187,6 +189,7 @@ impl Default for Announcer {
             now: Time::ZERO,
             vips: BTreeMap::new(),
             neighbours: BTreeMap::new(),
+            unasked: BTreeMap::new(),
             serial: 0,
             waiting: BinaryHeap::new(),
             ready: BTreeSet::new(),
@@ -209,6 +212,7 @@ impl Announcer {
             Input::Neighbours { link, mut targets } => {
                 targets.truncate(NEIGHBOURS);
                 self.neighbours.insert(link, targets);
+                self.ready.extend(self.unasked.remove(&link).unwrap_or_default());
             }
             Input::Again { link } => {
                 let there = self.vips.iter().filter(|(_, vip)| vip.link == link);
@@ -227,6 +231,7 @@ impl Announcer {
         if self.vips.is_empty() {
             self.waiting.clear();
             self.ready.clear();
+            self.unasked.clear();
         }
     }
 
@@ -337,6 +342,9 @@ impl Announcer {
         let frame = |form| Frame { link, ip: job.ip, form };
         match job.task {
             Task::Once(form) => frames.push(frame(form)),
+            Task::Ask(..) if !self.neighbours.contains_key(&link) => {
+                self.unasked.entry(link).or_default().push(*job);
+            }
             Task::Ask(gateways, from) => {
                 let room = usize::try_from(left).unwrap_or(usize::MAX);
                 let targets = self.neighbours.get(&link).map_or(&[][..], Vec::as_slice);

@@ -149,6 +149,22 @@ fn gateways_are_asked_twice_and_neighbours_once_in_the_addresss_own_family() {
 }
 
 #[test]
+fn questions_wait_until_the_neighbours_are_known() {
+    let mut node = Node::new();
+    node.announce(v4(1));
+    node.announce(v4(2));
+    node.tell(Input::Silence { ip: v4(2) });
+    let asked = |node: &Node| {
+        let asks = node.sent.iter().filter(|(_, frame)| matches!(frame.form, Form::Ask { .. }));
+        asks.map(|(_, frame)| frame.ip).collect::<Vec<_>>()
+    };
+    assert!(asked(&node).is_empty());
+    let target = |n, gateway| Target { ip: v4(n), mac: Some(Mac([2, 0, 0, 0, 0, 9])), gateway };
+    node.tell(Input::Neighbours { link: 2, targets: vec![target(254, true), target(9, false)] });
+    assert_eq!(asked(&node), [v4(1), v4(1)], "at once, and not for what is silenced");
+}
+
+#[test]
 fn silence_is_kept_and_what_begins_again_begins_anew() {
     let mut node = Node::new();
     node.announce(v4(1));

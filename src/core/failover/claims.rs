@@ -61,7 +61,10 @@ impl Failover {
     }
 
     fn set(&mut self, now: Time, uid: &str, state: VipState, fallback: bool) {
-        let held = self.vips.entry(uid.to_owned()).or_insert_with(|| Held::adopted(VipState::Shut));
+        if !self.vips.contains_key(uid) {
+            self.vips.insert(uid.to_owned(), Held::adopted(VipState::Shut));
+        }
+        let Some(held) = self.vips.get_mut(uid) else { return };
         let state = match held.agreed {
             Some(true) => VipState::Claim,
             Some(false) => state.min(VipState::Accept),

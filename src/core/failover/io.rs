@@ -184,4 +184,7 @@ pub enum Event {
         /// The VIP's uid.
         uid: String,
     },
+    /// Another member is heard again after a silence in which this node could have been succeeded: whatever it still has
+    /// the right to hold is announced again.
+    Reunited,
 }

@@ -133,10 +133,10 @@ impl Failover {
         if count == 0 || need > count {
             return None;
         }
-        let mut times: Vec<Time> =
-            watchers.iter().map(|id| self.peers.get(id).map_or(Time::ZERO, |peer| peer.answered)).collect();
-        times.sort_unstable();
-        times.get(count - need).copied().filter(|time| *time != Time::ZERO)
+        let times = || watchers.iter().map(|id| self.peers.get(id).map_or(Time::ZERO, |peer| peer.answered));
+        // The newest that so many are not older than: without a list, for this is asked at each packet.
+        let backed = |time: &Time| times().filter(|other| other >= time).count() >= need;
+        times().filter(|time| *time != Time::ZERO && backed(time)).max()
     }
 
     /// How old the evidence is.
@@ -296,6 +296,10 @@ impl Failover {
     fn look_at_silence(&mut self, now: Time) {
         let heard = self.hears_someone(now);
         if heard || self.others().next().is_none() {
+            let long = self.timing.gate.saturating_sub(self.timing.silence());
+            if self.own.alone_since.is_some_and(|since| now.since(since) >= long) && heard {
+                self.report(Event::Reunited);
+            }
             (self.own.alone_since, self.own.shut) = (None, false);
             return;
         }

@@ -145,7 +145,8 @@ impl Agent {
         let vips = self.vips.iter().map(asker).collect();
         let fast = self.vips.iter().filter(|(_, vip)| vip.fast).map(|(uid, _)| uid.clone()).collect();
         let release = self.vips.iter().filter(|(_, vip)| vip.release).map(|(uid, _)| uid.clone()).collect();
-        let placement = Placement { vips, nodes: self.candidates.clone(), fast, release };
+        let exclusive = self.vips.iter().filter(|(_, vip)| vip.exclusive).map(|(uid, _)| uid.clone()).collect();
+        let placement = Placement { vips, nodes: self.candidates.clone(), fast, release, exclusive };
         plane.order(Order::Placement(Arc::new(placement)));
     }
 }

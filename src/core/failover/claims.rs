@@ -43,7 +43,7 @@ impl Failover {
             if entry.holder.as_ref() == Some(&right) {
                 let (state, fallback) = self.claimable(now, uid, entry);
                 wanted.push((state, uid, fallback));
-            } else if self.vips.contains_key(uid) {
+            } else if self.vips.contains_key(uid) || entry.after.contains_key(&right) {
                 let state = self.let_go(now, &right, uid, entry);
                 wanted.push((state, uid, false));
             }
@@ -121,16 +121,21 @@ impl Failover {
             return (VipState::Shut, false);
         }
         let fast = self.placement.fast.contains(uid);
+        let moved = if self.breaks_first(uid) { VipState::Shut } else { VipState::Accept };
         let (mut state, mut fallback) = (VipState::Claim, false);
         for (former, kind) in &entry.after {
             match (self.is_let_go(uid, entry, former), kind) {
                 (Some(how), _) => fallback |= how == How::Fallback,
                 (None, After::Fenced) if fast => {}
-                (None, After::Moved) => state = state.min(VipState::Accept),
+                (None, After::Moved) => state = state.min(moved),
                 (None, After::Fenced) => state = VipState::Shut,
             }
         }
         (state, fallback)
+    }
+
+    fn breaks_first(&self, uid: &str) -> bool {
+        self.placement.exclusive.contains(uid) && self.rules.has(Rule::BreakBeforeMake)
     }
 
     /// Whether a former holder is closed, or has let go of this VIP as of the view that moved it.
@@ -165,14 +170,16 @@ impl Failover {
     /// What is still done with a VIP that another has: served until it is drained, and its new holder told.
     fn let_go(&mut self, now: Time, right: &Right, uid: &str, entry: &Assignment) -> VipState {
         let (drain, beat) = (self.timing.drain, self.timing.beat);
-        let Some(held) = self.vips.get_mut(uid) else { return VipState::Shut };
+        let most = if self.breaks_first(uid) { VipState::Shut } else { VipState::Accept };
+        // A process that came after the one that let go of it does not find it in the kernel, and says so as well.
+        let held = self.vips.entry(uid.to_owned()).or_insert_with(|| Held::adopted(VipState::Shut));
         if entry.after.contains_key(right) {
             let holder = entry.holder.as_ref().map(|holder| id(&holder.node));
-            let state = held.state.min(VipState::Accept);
-            if let Some(to) = holder.filter(|_| held.state != VipState::Claim && now.since(held.told) >= beat / 2) {
+            let state = held.state.min(most);
+            if let Some(to) = holder.filter(|_| held.state <= most && now.since(held.told) >= beat / 2) {
                 held.told = now;
                 self.send(to, Body::Released { vip: id(uid) });
-            } else if held.state == VipState::Claim {
+            } else if held.state > most {
                 // Told once the gate is set: the effects are carried out in order.
                 self.set(now, uid, state, false);
                 return self.let_go(now, right, uid, entry);
@@ -242,6 +249,8 @@ impl Failover {
             && let Ok(patch) = view.trim(right, &closed)
         {
             self.send_patch(now, Purpose::Trim, patch);
+        } else {
+            self.bequeath(now, right);
         }
     }
 }

@@ -127,11 +127,12 @@ impl Failover {
         let peer = peer.filter(|peer| peer.epoch == right.epoch)?;
         let (_, seen) = peer.fenced.filter(|(epoch, _)| *epoch == right.epoch)?;
         let timing = &self.timing;
-        let wait = |time| timing.wait(time, peer.rho, self.rules) + timing.lateness(peer.gate);
+        let late = if self.rules.has(Rule::LatenessInClosure) { timing.lateness(peer.gate) } else { Duration::ZERO };
+        let wait = |time| timing.wait(time + late, peer.rho, self.rules);
         let lease = seen + wait(timing.lease);
         let floor = match peer.mode {
             Mode::Api if self.rules.has(Rule::ApiInClosure) => lease,
-            Mode::Grace if self.rules.has(Rule::Grace) => peer.grace + wait(timing.grace),
+            Mode::Grace if self.rules.has(Rule::GraceInClosure) => peer.grace + wait(timing.grace),
             // Nobody fences who is alone but a person, who answers for it.
             Mode::Solo => return None,
             Mode::Peers | Mode::Api | Mode::Grace => Time::ZERO,
@@ -150,12 +151,12 @@ impl Failover {
         if !self.rules.has(Rule::ClosureByWatchers) {
             return Some(peer.heard + wait);
         }
-        let epoch = closing.right.epoch;
         let closed = |last: Time, shut: bool| if shut { now } else { last + wait };
         let reports = closing.reports.iter().filter(|(watcher, ..)| peer.watchers.contains(watcher));
         let mut times: Vec<Time> = reports.map(|(_, last, shut)| closed(*last, *shut)).collect();
         if peer.watched {
-            let last = peer.acknowledged.filter(|(newest, _)| *newest == epoch).map_or(self.started, |(_, at)| at);
+            // Whatever epoch it was: a fence also ends those that nobody here has seen.
+            let last = peer.acknowledged.map_or(self.started, |(_, at)| at);
             times.push(closed(last, peer.shut));
         }
         times.sort_unstable();

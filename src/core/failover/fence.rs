@@ -16,7 +16,9 @@ impl Failover {
     /// its own.
     fn patience_with_others(&self, now: Time) -> Duration {
         let silence = self.timing.silence();
-        if !self.rules.has(Rule::SelfDoubt) {
+        // One of two whose own acknowledgements stop with the other's heartbeats asks its gateway whose fault it is.
+        let sound = self.others().nth(1).is_none() && self.own.registered.mode == Mode::Api && self.hears_gateway(now);
+        if sound || !self.rules.has(Rule::SelfDoubt) {
             return silence;
         }
         silence + self.evidence_age(now).saturating_sub(self.timing.beat * 2).min(silence)
@@ -41,7 +43,7 @@ impl Failover {
         let deaf = peer.age >= long && now.since(peer.answering) >= long && self.rules.has(Rule::DeafHolder);
         let silent_at = match peer.mode {
             Mode::Solo => return FOREVER,
-            Mode::Grace if self.rules.has(Rule::Grace) => {
+            Mode::Grace if self.rules.has(Rule::GraceInClosure) => {
                 (peer.beat + patience).max(peer.grace + self.timing.wait(self.timing.grace, peer.rho, self.rules))
             }
             Mode::Grace | Mode::Peers | Mode::Api if deaf => now,
@@ -125,11 +127,8 @@ impl Failover {
             peer.note_fence(epoch, now);
             self.dirty = true;
         }
-        // Once a later epoch is acknowledged, an earlier one is not any more.
-        let age = match peer.acknowledged {
-            Some((newest, at)) if newest >= epoch => now.since(at),
-            Some(_) | None => bound,
-        };
+        // Once a later epoch is acknowledged, an earlier one is not any more; and a fence ends all earlier ones.
+        let age = peer.acknowledged.map_or(bound, |(_, at)| now.since(at));
         let report = Body::Report {
             node,
             epoch,
@@ -169,21 +168,23 @@ impl Failover {
         let recent = now - self.timing.beat * 2;
         let voters = |after: Time| peer.votes.iter().filter(move |(_, at)| *at >= after);
         let others = peer.watchers.iter().filter(|watcher| **watcher != self.id);
+        let holds = self.own.right.is_some() && self.own.deadline > now;
+        let api = self.own.registered.mode == Mode::Api;
+        let sole = peer.watchers.as_slice() == [self.id];
+        if sole && self.others().nth(1).is_none() {
+            // One of two: the only watcher waits until its own silence has closed the victim's right.
+            let closed = self.timing.wait(self.timing.gate + self.timing.lateness(peer.gate), peer.rho, self.rules);
+            let last = peer.acknowledged.filter(|(epoch, _)| *epoch == peer.epoch).map_or(self.started, |(_, at)| at);
+            // It has said that its gate has shut, and was not acknowledged since.
+            let at = if peer.shut { now } else { last + closed };
+            return (holds && api && peer.mode == Mode::Peers && self.hears_gateway(now)).then_some((victim, at));
+        }
         let need = if self.rules.has(Rule::Corroboration) { closing_count(peer.watchers.len()) } else { 1 };
         let quorum = self.quorum_until() > now || !self.rules.has(Rule::OwnQuorum);
         if voters(recent).count() + 1 >= need && quorum {
             // Whoever comes first in the ring of voters goes first, so that mostly one patch is sent.
             let rank = voters(recent).filter(|(voter, _)| *voter < self.id).count();
             return Some((victim, since + self.timing.beat * u32::try_from(rank).unwrap_or(u32::MAX) / 4));
-        }
-        let holds = self.own.right.is_some() && self.own.deadline > now;
-        let api = self.own.registered.mode == Mode::Api;
-        if self.others().nth(1).is_none() {
-            // One of two: the only watcher waits until its own silence has closed the victim's right.
-            let closed = self.timing.wait(self.timing.gate, peer.rho, self.rules) + self.timing.lateness(peer.gate);
-            let last = peer.acknowledged.filter(|(epoch, _)| *epoch == peer.epoch).map_or(self.started, |(_, at)| at);
-            let sole = peer.watchers.as_slice() == [self.id] && peer.mode == Mode::Peers;
-            return (holds && api && sole && self.hears_gateway(now)).then(|| (victim, last + closed));
         }
         let gone = |watcher: &&u64| {
             let voted = voters(recent).any(|(voter, _)| voter == *watcher);

@@ -83,6 +83,8 @@ pub struct Placement {
     pub fast: BTreeSet<String>,
     /// The VIPs, by uid, that are given up while the API does not answer (`onApiOutage: Release`).
     pub release: BTreeSet<String>,
+    /// The VIPs, by uid, that no two nodes may serve at once (`exclusive: true`): moves break before they make.
+    pub exclusive: BTreeSet<String>,
 }
 
 /// What the kernel is to do about a VIP.
@@ -145,6 +147,8 @@ pub enum Purpose {
     Renew,
     /// It goes.
     Leave,
+    /// Its right was taken, and it says that its gate has shut.
+    Resign,
     /// It takes another's right.
     Fence,
     /// Former rights to what it has are closed.
@@ -153,6 +157,8 @@ pub enum Purpose {
     Remove,
     /// It hands an address over.
     Move,
+    /// It passes on what a restored store left with a node that does not come back.
+    Bequeath,
     /// It writes again what a restored store has forgotten.
     Restore,
 }

@@ -95,7 +95,13 @@ pub struct Failover {
     read: bool,
     version: u64,
     view: Arc<View>,
+    /// When it was taken in.
+    seen_at: Time,
+    /// What the store has gone back to, until it is written again.
+    restored: Option<(u64, Arc<View>)>,
     reading: Option<Reading>,
+    /// When each read was sent that may yet be answered.
+    reads: VecDeque<Time>,
     want_read: bool,
     /// When the API last answered.
     contact: Time,
@@ -138,7 +144,10 @@ impl Failover {
             read: false,
             version: 0,
             view: Arc::default(),
+            seen_at: now,
+            restored: None,
             reading: None,
+            reads: VecDeque::new(),
             want_read: true,
             contact: now,
             peers: BTreeMap::new(),
@@ -257,6 +266,7 @@ impl Failover {
         if self.want_read && self.reading.is_none() {
             self.want_read = false;
             self.reading = Some(Reading { sent: now, until: now + self.timing.patience });
+            self.reads.push_back(now);
             self.effects.push_back(Effect::Read);
         }
         self.set_wake(now);
@@ -329,17 +339,26 @@ impl Failover {
             self.reading = None;
             self.contact = now;
         }
-        if self.is_older(version, &view, fresh) {
-            return self.restore(now, version, &view, fresh);
+        let certain = fresh && self.is_certain(now);
+        // What a cache gives may be older than a fence that the process before this one knew of.
+        if !self.read && !fresh && self.rules.has(Rule::ReadBeforeAnswering) {
+            return;
+        }
+        if self.rules.has(Rule::RefuseOldView) && self.is_forgetful(version, &view) {
+            return self.note_restored(now, version, view, certain);
         }
         if let Some(sent) = sent.filter(|_| !self.rules.has(Rule::RegisterApi)) {
             self.own.unregistered = sent + self.timing.lease;
             self.dirty = true;
         }
-        if self.read && version <= self.version {
+        if fresh {
+            self.restored = None;
+        }
+        if !self.is_news(version, &view, certain) {
             return;
         }
-        (self.version, self.view, self.read) = (version, view, true);
+        (self.version, self.view, self.read, self.seen_at) = (version, view, true, now);
+        self.restored = None;
         self.learn_peers(now);
         self.learn_own(now);
         self.learn_closings(now);

@@ -33,9 +33,9 @@ const HOUSE: usize = 2;
 impl Purpose {
     const fn slot(self) -> usize {
         match self {
-            Self::Register | Self::ChangeMode | Self::Renew | Self::Leave | Self::Restore => OWN,
+            Self::Register | Self::ChangeMode | Self::Renew | Self::Leave | Self::Resign | Self::Restore => OWN,
             Self::Fence => FENCE,
-            Self::Trim | Self::Remove | Self::Move => HOUSE,
+            Self::Trim | Self::Remove | Self::Move | Self::Bequeath => HOUSE,
         }
     }
 }
@@ -135,6 +135,8 @@ impl Failover {
             | Purpose::Trim
             | Purpose::Remove
             | Purpose::Move
+            | Purpose::Bequeath
+            | Purpose::Resign
             | Purpose::Restore => {}
         }
     }

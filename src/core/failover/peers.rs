@@ -20,6 +20,8 @@ pub(super) struct Peer {
     pub(super) rho: u32,
     pub(super) gate: Gate,
     boot: u64,
+    /// The newest version of the view that its last packet knew of.
+    pub(super) version: u64,
     /// Whether this node is among its watchers.
     pub(super) watched: bool,
     /// When anything of it came.
@@ -34,6 +36,8 @@ pub(super) struct Peer {
     pub(super) answering: Time,
     /// It has said since then that its gate has shut.
     pub(super) shut: bool,
+    /// The sequence of the newest heartbeat that said so: what was sent before it may come after it.
+    shut_sequence: u64,
     /// When the newest heartbeat was sent that it acknowledged for our right; zero for none.
     pub(super) answered: Time,
     /// The newest epoch of it that is known to be fenced, and since when.
@@ -59,6 +63,7 @@ impl Peer {
             rho: 0,
             gate: Gate::None,
             boot: 0,
+            version: 0,
             watched: false,
             heard: Time::ZERO,
             beat: now,
@@ -66,6 +71,7 @@ impl Peer {
             acknowledged: None,
             answering: now,
             shut: false,
+            shut_sequence: 0,
             answered: Time::ZERO,
             fenced: None,
             released: 0,
@@ -89,6 +95,7 @@ impl Peer {
     pub(super) fn listen_anew(&mut self, now: Time) {
         self.beat = self.beat.max(now);
         self.age = Duration::ZERO;
+        self.answering = now;
         self.suspected = None;
         self.votes.clear();
     }
@@ -138,11 +145,13 @@ impl Failover {
     }
 
     pub(super) fn packet(&mut self, now: Time, packet: &Packet) {
-        if packet.version > self.version {
+        let known = self.peers.get(&packet.node).map_or(u64::MAX, |peer| peer.epoch);
+        if self.restored.is_none() && (packet.version > self.version || packet.epoch > known) {
             self.want_read = true;
             self.dirty |= self.reading.is_none();
         }
         let Some(peer) = self.peers.get_mut(&packet.node) else { return };
+        peer.version = packet.version;
         let was_silent = now.since(peer.heard) >= self.timing.silence();
         peer.heard = now;
         if packet.epoch == peer.epoch {
@@ -176,9 +185,6 @@ impl Failover {
 
     /// Answers a heartbeat: it is evidence for its sender only if its right is known to be up, and not to be fenced.
     fn answer(&mut self, now: Time, packet: &Packet, sent: u64, age: Duration, shut: bool) {
-        if !self.read && self.rules.has(Rule::ReadBeforeAnswering) {
-            return;
-        }
         let permanent = self.rules.has(Rule::FenceIsPermanent);
         let Some(peer) = self.peers.get_mut(&packet.node) else { return };
         let fenced = peer.is_fenced(packet.epoch) && permanent;
@@ -190,6 +196,9 @@ impl Failover {
             peer.age = age;
             if shut {
                 peer.shut = true;
+                peer.shut_sequence = packet.sequence;
+                Verdict::Heard
+            } else if packet.sequence < peer.shut_sequence {
                 Verdict::Heard
             } else {
                 peer.shut = false;
@@ -226,6 +235,9 @@ impl Failover {
                     return;
                 };
                 peer.answered = sent;
+                if self.quorum_until() > now {
+                    self.own.losses = 0;
+                }
                 self.set_gate(now);
             }
         }

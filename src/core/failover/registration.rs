@@ -7,11 +7,14 @@ use super::io::{Effect, Purpose};
 use super::rules::Rule;
 use super::{Failover, Intent};
 use crate::core::time::Time;
-use crate::core::view::{Mode, Registration, Right};
-use crate::wire::heartbeat::Body;
+use crate::core::view::{Mode, Registration, Right, quorum};
+use crate::wire::heartbeat::{Body, id};
 
 impl Failover {
     pub(super) fn register_what_is_due(&mut self, now: Time) {
+        if self.restored.is_some() && self.intent == Intent::Stay {
+            return self.remake(now);
+        }
         let Some(right) = self.own.right.clone() else { return self.take_epoch(now) };
         match self.intent {
             Intent::Stay => {}
@@ -78,21 +81,40 @@ impl Failover {
     }
 
     /// Who hears nobody is cut off, unless its gateway answers: at once for one of two, else after a while.
+    ///
+    /// A node that was cut off just now still has somebody in its ear: only who was heard since its acknowledgements
+    /// stopped counts. That one of two hears the other does not say that it is heard itself; its gateway's answer does.
     fn may_ask_api(&self, now: Time) -> bool {
         let lonely = self.own.alone_since.is_some_and(|since| now >= since + self.timing.lonely);
-        let one_of_two = self.others().nth(1).is_none();
-        self.hears_someone(now) || ((one_of_two || lonely) && self.hears_gateway(now))
+        let gateway = self.hears_gateway(now);
+        if self.others().nth(1).is_none() {
+            let asked = self.gateway.is_some() && self.rules.has(Rule::GatewayOfTwo);
+            return gateway || (!asked && self.is_reached(now));
+        }
+        self.is_reached(now) || (lonely && gateway)
+    }
+
+    /// Whether anybody was heard since this node's acknowledgements stopped.
+    fn is_reached(&self, now: Time) -> bool {
+        let stopped = self.newest_evidence(&self.own.registered.watchers).map_or(Time::ZERO, |sent| {
+            // Whoever was heard at the very end may have been cut off with the next heartbeat.
+            sent + self.timing.beat * 3 / 2
+        });
+        let since = |peer: &super::peers::Peer| !self.rules.has(Rule::HeardSince) || peer.heard >= stopped;
+        self.hears_someone(now) && self.others().any(|(_, peer)| peer.heard != Time::ZERO && since(peer))
     }
 
     pub(super) fn hears_gateway(&self, now: Time) -> bool {
         self.gateway.is_some_and(|heard| now.since(heard) < self.timing.gate)
     }
 
-    /// Asks the gateway once a beat while the evidence is late.
+    /// Asks the gateway once a beat while the evidence is late; one of two also finds out whether it has one.
     fn probe_gateway(&mut self, now: Time) {
         let late = self.evidence_age(now) >= self.timing.beat * 3 / 2 || self.quorum_until() <= now;
         let solo = self.own.registered.mode == Mode::Solo;
-        if late && !solo && now.since(self.probed) >= self.timing.beat {
+        let unknown = self.gateway.is_none() && self.others().count() == 1;
+        let interval = if late { self.timing.beat } else { self.timing.lonely };
+        if (late || unknown) && !solo && now.since(self.probed) >= interval {
             self.probed = now;
             self.effects.push_back(Effect::ProbeGateway);
         }
@@ -155,6 +177,8 @@ impl Failover {
             return false;
         }
         if let Ok(patch) = self.view.leave_to(right, &successors) {
+            // The patch may come about late, when the carrier is back: this right is not used again.
+            self.lose(now);
             self.send_patch(now, Purpose::Leave, patch);
         }
         true
@@ -169,15 +193,26 @@ impl Failover {
     fn take_epoch(&mut self, now: Time) {
         self.own.retry_at = now + self.timing.beat;
         let alone = self.others().next().is_none();
-        let waited = self.own.alone_since.is_some_and(|since| now >= since + self.timing.lonely);
-        let heard = self.hears_someone(now) || alone || waited || self.hears_gateway(now);
+        self.own.apart_since = match self.own.apart_since {
+            _ if self.hears_quorum(now) => None,
+            known => known.or(Some(now)),
+        };
+        let heard = alone || self.hears_quorum(now) || self.has_waited(now);
         match self.intent {
             Intent::Stay => {}
             // There is nothing that the next process could adopt, or others would have to wait for.
             Intent::Restart | Intent::Leave => return self.exit(),
             Intent::Gone => return,
         }
-        if !heard || !self.carrier || self.view.withdraw || self.want_read || self.reading.is_some() {
+        if !self.carrier {
+            let given = Right::new(&self.me.node, self.own.released);
+            self.give_away(now, &given);
+            return;
+        }
+        if !heard {
+            return self.resign(now);
+        }
+        if self.view.withdraw || self.want_read || self.reading.is_some() {
             return;
         }
         let solo = Registration { mode: Mode::Solo, ..self.me.clone() };
@@ -186,6 +221,37 @@ impl Failover {
         if let Ok((_, patch)) = registered {
             self.own.registering = true;
             self.send_patch(now, Purpose::Register, patch);
+        }
+    }
+
+    /// Whether enough of those that would watch it are heard. A part of a segment that was fenced by the rest stays away
+    /// until they find each other again.
+    fn hears_quorum(&self, now: Time) -> bool {
+        if !self.rules.has(Rule::QuorumToReturn) {
+            return self.hears_someone(now);
+        }
+        // What was heard before the right was lost says nothing.
+        let lately = now - self.timing.beat * 3 / 2;
+        let watchers = self.view.watchers_for(&self.me.node);
+        let is_heard = |name: &&String| {
+            self.peers.get(&id(name)).is_some_and(|peer| peer.heard != Time::ZERO && peer.heard >= lately)
+        };
+        watchers.keys().filter(is_heard).count() >= quorum(watchers.len())
+    }
+
+    /// After a while it comes back all the same, for the others may all be gone: each time that this was wrong, later.
+    fn has_waited(&self, now: Time) -> bool {
+        let long = self.timing.lonely * 2_u32.pow(self.own.losses.saturating_sub(1).min(5));
+        self.own.apart_since.is_some_and(|since| now >= since + long)
+    }
+
+    /// Who was fenced and hears nobody says in the view that it is over, so that nobody waits for it.
+    fn resign(&mut self, now: Time) {
+        let right = Right::new(&self.me.node, self.own.released);
+        if let Ok(patch) = self.view.resign(&right)
+            && self.rules.has(Rule::Resignation)
+        {
+            self.send_patch(now, Purpose::Resign, patch);
         }
     }
 }

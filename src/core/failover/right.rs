@@ -37,6 +37,10 @@ pub(super) struct Own {
     pub(super) shut: bool,
     /// Since when nobody is heard.
     pub(super) alone_since: Option<Time>,
+    /// Since when it has no right and does not hear enough others to take one.
+    pub(super) apart_since: Option<Time>,
+    /// How often its right was lost since it was last acknowledged by a quorum.
+    pub(super) losses: u32,
     /// This process has asked for an epoch.
     pub(super) registering: bool,
     pub(super) renew_at: Time,
@@ -62,6 +66,8 @@ impl Own {
             deadline: gate,
             shut: false,
             alone_since: None,
+            apart_since: None,
+            losses: 0,
             registering: false,
             renew_at: Time::ZERO,
             retry_at: Time::ZERO,
@@ -230,6 +236,8 @@ impl Failover {
         }
         self.own.right = None;
         self.own.released = right.epoch;
+        self.own.losses += 1;
+        self.own.apart_since = None;
         self.own.pending.clear();
         self.own.desired = None;
         self.repeat_release();

@@ -44,7 +44,7 @@ rules! {
     FencerIsUp,
     /// RELEASED is sent after the gate has shut.
     ReleasedAfterShut,
-    /// A watcher acknowledges only after it has read the view since it started.
+    /// A watcher acknowledges only after it has read the view, past any cache, since it started.
     ReadBeforeAnswering,
     /// A watcher never acknowledges a right that it knows to be fenced.
     FenceIsPermanent,
@@ -66,6 +66,10 @@ rules! {
     SelfDoubt,
     /// A right in api mode is closed only when its last extension has run out.
     ApiInClosure,
+    /// A right in a planned restart is suspected, and closed, only when its grace has run out.
+    GraceInClosure,
+    /// A gate that may shut late is waited for so much longer.
+    LatenessInClosure,
     /// Only who is alone in the very version of the view holds without a deadline.
     SoloAlone,
     /// Another boot takes another epoch.
@@ -82,6 +86,16 @@ rules! {
     ShutIsSaid,
     /// A node that is about to lose its quorum turns to the API.
     ApiMode,
+    /// It does so only if somebody was heard since its acknowledgements stopped: it is not cut off.
+    HeardSince,
+    /// One of two nodes that has a gateway turns to the API only if that answers: it is not mute.
+    GatewayOfTwo,
+    /// A fenced node that nobody could acknowledge says in the view that its gate has shut.
+    Resignation,
+    /// Who has no right takes a new one only when it hears enough of those that would acknowledge it.
+    QuorumToReturn,
+    /// An address with a hard gate is let go before its next holder takes packets for it.
+    BreakBeforeMake,
     /// A view that is older than one seen is not believed.
     RefuseOldView,
 }

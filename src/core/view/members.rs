@@ -32,6 +32,34 @@ pub struct Registration {
     pub rho: u32,
 }
 
+impl Registration {
+    /// The member that it makes, without an epoch yet; of its `mode_seq`, its `rev` and its wish to be drained.
+    pub(super) fn member(
+        &self,
+        (mode_seq, rev, draining): (u64, u64, bool),
+        mode: Mode,
+        watchers: BTreeMap<String, u64>,
+    ) -> Member {
+        Member {
+            epoch: 0,
+            state: State::Up,
+            mode,
+            mode_seq,
+            rev,
+            renewed: 0,
+            watchers,
+            address: self.address,
+            port: self.port,
+            mac: self.mac,
+            interface: self.interface.clone(),
+            boot_id: self.boot_id.clone(),
+            gate: self.gate,
+            rho: self.rho,
+            draining,
+        }
+    }
+}
+
 impl View {
     /// A node takes a new epoch. Its gate must have shut for whatever it held before: the entries that name its former
     /// right, if that was not fenced, name the new one.
@@ -44,23 +72,9 @@ impl View {
         patch.test(&["counter"], self.counter);
         patch.replace(&["counter"], right.epoch);
         let old = self.members.get(&new.node);
-        let member = Member {
-            epoch: right.epoch,
-            state: State::Up,
-            mode: new.mode,
-            mode_seq: old.map_or(0, |old| old.mode_seq + 1),
-            rev: old.map_or(0, |old| old.rev + 1),
-            renewed: 0,
-            watchers: if new.mode == Mode::Solo { BTreeMap::new() } else { self.watchers_for(&new.node) },
-            address: new.address,
-            port: new.port,
-            mac: new.mac,
-            interface: new.interface.clone(),
-            boot_id: new.boot_id.clone(),
-            gate: new.gate,
-            rho: new.rho,
-            draining: old.is_some_and(|old| old.draining),
-        };
+        let counts = old.map_or((0, 0, false), |old| (old.mode_seq + 1, old.rev + 1, old.draining));
+        let watchers = if new.mode == Mode::Solo { BTreeMap::new() } else { self.watchers_for(&new.node) };
+        let member = Member { epoch: right.epoch, ..new.member(counts, new.mode, watchers) };
         if new.mode == Mode::Solo {
             self.test_alone(&new.node, &mut patch)?;
         }
@@ -166,6 +180,28 @@ impl View {
         Ok(patch)
     }
 
+    /// A node whose right was fenced says that its gate has shut: the right is over.
+    ///
+    /// # Errors
+    /// The member is not fenced at this epoch.
+    pub fn resign(&self, right: &Right) -> Result<Patch, ViewError> {
+        self.fenced(right)?;
+        let mut patch = Patch::default();
+        test_fenced(&mut patch, right);
+        patch.replace(&["members", &right.node, "state"], json(&State::Left));
+        Ok(patch)
+    }
+
+    /// The member, if it is fenced at this epoch.
+    pub(super) fn fenced(&self, right: &Right) -> Result<&Member, ViewError> {
+        let member = self.members.get(&right.node).ok_or_else(|| ViewError::NoMember(right.node.clone()))?;
+        if member.state == State::Fenced && member.epoch == right.epoch {
+            Ok(member)
+        } else {
+            Err(ViewError::NotFenced { right: right.clone(), state: member.state, epoch: member.epoch })
+        }
+    }
+
     /// Sets or takes back a member's wish to be drained.
     ///
     /// # Errors
@@ -245,6 +281,12 @@ impl View {
 pub(super) fn test_up(patch: &mut Patch, right: &Right) {
     patch.test(&["members", &right.node, "epoch"], right.epoch);
     patch.test(&["members", &right.node, "state"], json(&State::Up));
+}
+
+/// Tests that the right is fenced in the version that the patch applies to.
+pub(super) fn test_fenced(patch: &mut Patch, right: &Right) {
+    patch.test(&["members", &right.node, "epoch"], right.epoch);
+    patch.test(&["members", &right.node, "state"], json(&State::Fenced));
 }
 
 /// The JSON of a part of the view: strings, numbers and maps of them always serialise.

@@ -11,6 +11,7 @@
 mod batch;
 mod members;
 mod patch;
+mod remake;
 mod write;
 
 use std::collections::BTreeMap;
@@ -290,6 +291,16 @@ pub enum ViewError {
     /// The member has another epoch, or is fenced or gone.
     #[error("{right} is not up: the member is {state:?} at epoch {epoch}")]
     NotUp {
+        /// The right asked about.
+        right: Right,
+        /// The member's state.
+        state: State,
+        /// The member's epoch.
+        epoch: u64,
+    },
+    /// The member has another epoch, or is not fenced.
+    #[error("{right} is not fenced: the member is {state:?} at epoch {epoch}")]
+    NotFenced {
         /// The right asked about.
         right: Right,
         /// The member's state.

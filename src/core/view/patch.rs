@@ -1,5 +1,6 @@
 //! RFC 6902 patches of a view, as typed operations.
 
+use json_patch::{AddOperation, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -83,11 +84,18 @@ impl Patch {
     /// # Errors
     /// A `test` fails, a path is not there, or the outcome is no view.
     pub fn apply(&self, view: &View) -> Result<View, PatchError> {
-        let fault = |error: &dyn std::fmt::Display| PatchError(error.to_string());
         let mut value = serde_json::to_value(view).map_err(|error| fault(&error))?;
-        let patch: json_patch::Patch = serde_json::from_value(self.to_value("")).map_err(|error| fault(&error))?;
-        json_patch::patch(&mut value, &patch).map_err(|error| fault(&error))?;
+        self.apply_to(&mut value)?;
         serde_json::from_value(value).map_err(|error| fault(&error))
+    }
+
+    /// Changes the JSON of a view.
+    ///
+    /// # Errors
+    /// A `test` fails, or a path is not there; nothing is changed then.
+    pub fn apply_to(&self, view: &mut Value) -> Result<(), PatchError> {
+        let operations: Result<Vec<PatchOperation>, PatchError> = self.0.iter().map(operation).collect();
+        json_patch::patch(view, &operations?).map_err(|error| fault(&error))
     }
 
     pub(super) fn test(&mut self, parts: &[&str], value: impl Into<Value>) {
@@ -105,4 +113,20 @@ impl Patch {
     pub(super) fn remove(&mut self, parts: &[&str]) {
         self.0.push(Op::Remove { path: pointer(parts) });
     }
+}
+
+fn fault(error: &dyn std::fmt::Display) -> PatchError {
+    PatchError(error.to_string())
+}
+
+/// The operation as the crate for RFC 6902 wants it.
+fn operation(op: &Op) -> Result<PatchOperation, PatchError> {
+    let (Op::Test { path, .. } | Op::Add { path, .. } | Op::Replace { path, .. } | Op::Remove { path }) = op;
+    let path = path.parse().map_err(|error: json_patch::jsonptr::ParseError| fault(&error))?;
+    Ok(match op {
+        Op::Test { value, .. } => PatchOperation::Test(TestOperation { path, value: value.clone() }),
+        Op::Add { value, .. } => PatchOperation::Add(AddOperation { path, value: value.clone() }),
+        Op::Replace { value, .. } => PatchOperation::Replace(ReplaceOperation { path, value: value.clone() }),
+        Op::Remove { .. } => PatchOperation::Remove(RemoveOperation { path }),
+    })
 }

@@ -250,3 +250,40 @@ fn who_leaves_may_give_what_it_has_to_others() {
     assert!(left.is_over(&a) && left.assign["one"].after.contains_key(&a));
     assert!(matches!(view.leave_to(&a, &successors(&a)), Err(ViewError::OwnSuccessor(_))));
 }
+
+#[test]
+fn who_was_fenced_resigns_and_is_over() {
+    let view = with_members(&["a", "b"]);
+    let victim = right(&view, "a");
+    assert_eq!(view.resign(&victim).unwrap_err().to_string(), "a/1 is not fenced: the member is Up at epoch 1");
+    let view = fenced(&view, "a", "b", &[]).unwrap();
+    assert!(!view.is_over(&victim));
+    let view = view.resign(&victim).unwrap().apply(&view).unwrap();
+    assert!(view.is_over(&victim));
+}
+
+#[test]
+fn a_view_that_went_back_is_written_again_with_rights_that_nobody_had() {
+    let old = granted(&with_members(&["a", "b", "c"]), "web", "a");
+    let new = fenced(&old, "a", "b", &[("web", "c")]).unwrap();
+    let (_, back) = new.register(&registration("a", Mode::Peers)).unwrap();
+    let new = back.apply(&new).unwrap();
+    assert!(new.is_forgotten_by(&old) && !old.is_forgotten_by(&new));
+
+    let (mine, patch) = new.remake(&old, &registration("b", Mode::Peers));
+    let remade = patch.apply(&old).unwrap();
+    assert!(patch.apply(&new).is_err(), "only what has forgotten is written over");
+    assert!(new.counter < mine.epoch && remade.counter == mine.epoch && remade.right_of("b") == Some(mine.clone()));
+    let web = &remade.assign["web"];
+    let c = Right::new("c", remade.members["c"].epoch);
+    assert_eq!((web.holder.as_ref(), remade.members["c"].state), (Some(&c), State::Fenced));
+    assert_eq!(web.after.keys().map(|right| right.node.as_str()).collect::<Vec<_>>(), ["a"]);
+
+    // It comes back for what it had; or another gets it, and waits for it.
+    let (again, patch) = remade.register(&registration("c", Mode::Peers)).unwrap();
+    assert_eq!(patch.apply(&remade).unwrap().assign["web"].holder, Some(again));
+    let successors = BTreeMap::from([("web".to_owned(), mine.clone())]);
+    let passed = remade.bequeath(&c, &mine, &successors).unwrap().apply(&remade).unwrap();
+    assert_eq!(passed.assign["web"].holder, Some(mine));
+    assert!(passed.assign["web"].after.contains_key(&c));
+}

@@ -55,6 +55,12 @@ impl View {
         self.name_all(self.held_by(victim).filter_map(|(uid, _)| successors.get(uid)), &mut patch)?;
         patch.replace(&["members", &victim.node, "state"], json(&State::Fenced));
         patch.add(&["fences", &victim.to_string()], json(&Fence { by: by.clone(), mode: member.mode }));
+        self.pass_on(victim, successors, &mut patch);
+        Ok(patch)
+    }
+
+    /// All that a right has goes to others, and waits for it.
+    pub(super) fn pass_on(&self, victim: &Right, successors: &BTreeMap<String, Right>, patch: &mut Patch) {
         for (uid, entry) in self.held_by(victim) {
             let mut entry = entry.clone();
             entry.holder = successors.get(uid).cloned();
@@ -62,7 +68,6 @@ impl View {
             entry.cause = Cause::NodeLost;
             patch.replace(&["assign", uid], json(&entry));
         }
-        Ok(patch)
     }
 
     /// The holder of addresses takes from their `after` the rights that are closed, of all of them in one patch, and

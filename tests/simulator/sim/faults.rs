@@ -1,7 +1,7 @@
 //! Faults begin and end; the controller does its part.
 
 use vipkeeper::core::failover::Input;
-use vipkeeper::core::view::{Grant, State};
+use vipkeeper::core::view::{Cause, Grant, Right, State, Step, View};
 
 use crate::sim::kernel::Kernel;
 use crate::sim::node::Process;
@@ -19,6 +19,7 @@ impl World {
                     self.nodes[node].stop_between = true;
                 } else if self.nodes[node].process == Process::Runs {
                     self.nodes[node].process = Process::Hangs;
+                    self.nodes[node].kernel.stopped = true;
                 }
             }
             Kind::Crash { node } => self.kill(node),
@@ -36,6 +37,7 @@ impl World {
             Kind::ApiDown { frozen: true } => self.net.api_frozen += 1,
             Kind::ApiDown { frozen: false } => self.net.api_down += 1,
             Kind::Move { vip, node } => self.hand_over(vip, node),
+            Kind::Drain { node } => self.mark_draining(node, true),
             Kind::Delete { vip } => self.delete(vip),
             Kind::Restore { versions } => {
                 self.store.restore(versions);
@@ -77,6 +79,7 @@ impl World {
                 self.catch_up(node);
             }
             Kind::ApiDown { frozen } => self.api_is_back(frozen),
+            Kind::Drain { node } => self.mark_draining(node, false),
             Kind::Deaf { .. } | Kind::Mute { .. } | Kind::Isolate { .. } | Kind::Cut { .. } | Kind::Split { .. } => {
                 self.cut(&fault.kind, false);
                 self.tell_carrier(index, &fault.kind, true);
@@ -93,6 +96,7 @@ impl World {
     fn kill(&mut self, node: usize) {
         let it = &mut self.nodes[node];
         it.holds += 1;
+        it.kernel.stopped = true;
         it.process = Process::Gone;
         it.machine = None;
         it.unfinished.clear();
@@ -102,7 +106,8 @@ impl World {
         self.kill(node);
         let it = &mut self.nodes[node];
         it.powered = false;
-        it.kernel = Kernel { lateness: it.kernel.lateness, ..Kernel::default() };
+        let Kernel { lateness, slack, hard, .. } = it.kernel;
+        it.kernel = Kernel { lateness, slack, hard, ..Kernel::default() };
     }
 
     fn power_on(&mut self, node: usize, booted: bool) {
@@ -128,20 +133,21 @@ impl World {
         it.faulty_until = now;
         if it.process == Process::Hangs {
             it.process = Process::Runs;
+            it.kernel.stopped = false;
             self.wake(node);
         }
     }
 
     fn pause(&mut self, node: usize) {
         let it = &mut self.nodes[node];
-        it.paused = true;
+        it.pauses += 1;
     }
 
     fn unpause(&mut self, node: usize, clock_stops: bool, lasted: u64) {
         let now = self.now;
         let gate = self.timing.gate.as_nanos() as u64;
         let it = &mut self.nodes[node];
-        it.paused = false;
+        it.pauses -= 1;
         it.faulty_until = now;
         if clock_stops {
             it.clock.stood_still(now - lasted, now);
@@ -245,6 +251,42 @@ impl World {
         }
     }
 
+    fn mark_draining(&mut self, node: usize, draining: bool) {
+        let view = &self.store.view;
+        if let Some(right) = view.right_of(&self.nodes[node].name)
+            && let Ok(patch) = view.drain(&right, draining)
+        {
+            self.commit_later(patch);
+        }
+    }
+
+    /// Addresses of nodes that are being drained go to others.
+    fn drained(&mut self, view: &View, up: &[usize]) -> Vec<Step> {
+        let is_draining = |name: &str| view.members.get(name).is_some_and(|member| member.draining);
+        let fit: Vec<Right> = up
+            .iter()
+            .map(|node| self.nodes[*node].name.clone())
+            .filter(|name| !is_draining(name))
+            .filter_map(|name| view.right_of(&name))
+            .collect();
+        let held = view.assign.iter().filter_map(|(uid, entry)| Some((uid, entry.holder.as_ref()?)));
+        let away: Vec<(String, Right)> = held
+            .filter(|(_, holder)| is_draining(&holder.node) && view.up(holder).is_ok())
+            .map(|(uid, holder)| (uid.clone(), holder.clone()))
+            .collect();
+        if fit.is_empty() {
+            return Vec::new();
+        }
+        away.into_iter()
+            .map(|(uid, from)| Step::Move {
+                uid,
+                from,
+                to: fit[self.rng.index(fit.len())].clone(),
+                cause: Cause::Drained,
+            })
+            .collect()
+    }
+
     fn delete(&mut self, vip: usize) {
         let uid = self.uid(vip);
         if let Ok(patch) = self.store.view.release(&uid) {
@@ -281,10 +323,12 @@ impl World {
                 self.generations[vip] += 1;
                 self.making[vip] = self.now + 1_000 * MS;
             }
-            grants.push(Grant { uid: self.uid(vip), name: format!("x/{vip}"), to });
+            grants.push(Step::Grant(Grant { uid: self.uid(vip), name: format!("x/{vip}"), to }));
         }
+        let drained = self.drained(&view, &up);
+        grants.extend(drained);
         if !grants.is_empty()
-            && let Ok(patch) = view.grant(&grants)
+            && let Ok(patch) = view.batch(&grants)
         {
             self.commit_later(patch);
         }

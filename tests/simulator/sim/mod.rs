@@ -5,8 +5,10 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::cast_possible_truncation, unreachable_pub)]
 
 pub mod clock;
+pub mod directed;
 pub mod faults;
 pub mod kernel;
+pub mod liveness;
 pub mod node;
 pub mod oracle;
 pub mod rng;

@@ -25,9 +25,12 @@ pub struct Node {
     pub id: u64,
     pub machine: Option<Failover>,
     pub process: Process,
-    /// The machine has power, and is not paused.
+    /// The machine has power.
+    /// Its gate is that of nftables.
+    pub nft: bool,
     pub powered: bool,
-    pub paused: bool,
+    /// Overlapping pauses of the machine.
+    pub pauses: u32,
     pub kernel: Kernel,
     pub clock: Clock,
     pub boots: u32,
@@ -66,8 +69,9 @@ impl Node {
             name,
             machine: None,
             process: Process::Gone,
+            nft: false,
             powered: true,
-            paused: false,
+            pauses: 0,
             kernel: Kernel::default(),
             clock: Clock::new(0, 1_000_000_000 * (1 + index as u64)),
             boots: 1,
@@ -92,6 +96,7 @@ impl Node {
     }
 
     pub fn registration(&self, rho: u32) -> Registration {
+        let gate = if self.nft { Gate::Nft } else { Gate::Bpf };
         Registration {
             node: self.name.clone(),
             mode: Mode::Peers,
@@ -100,7 +105,7 @@ impl Node {
             mac: None,
             interface: "eth0".into(),
             boot_id: self.boot_id(),
-            gate: Gate::Bpf,
+            gate,
             rho,
         }
     }
@@ -109,6 +114,7 @@ impl Node {
     pub fn start(&mut self, now: u64, timing: Timing, rules: Rules) {
         self.incarnation += 1;
         self.process = Process::Runs;
+        self.kernel.stopped = false;
         self.inbox.clear();
         self.unfinished.clear();
         self.stop_between = false;
@@ -127,6 +133,6 @@ impl Node {
     }
 
     pub fn runs(&self) -> bool {
-        self.powered && !self.paused && self.process == Process::Runs
+        self.powered && self.pauses == 0 && self.process == Process::Runs
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vipkeeper::core::failover::Timing;
 
+use crate::sim::oracle::Property;
 use crate::sim::rng::Rng;
 
 /// One run, fully determined.
@@ -23,6 +24,33 @@ pub struct Scenario {
     /// In milliseconds; checked for healing at the end at the latest.
     pub end: u64,
     pub faults: Vec<Fault>,
+    /// Bits of the nodes whose gate is that of nftables.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nft: u32,
+    /// Bits of the VIPs that are taken over at the fence.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fast: u32,
+    /// Bits of the VIPs with a hard gate.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub exclusive: u32,
+    /// What is asked beside safety, and that all heals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expect>,
+}
+
+fn is_zero(bits: &u32) -> bool {
+    *bits == 0
+}
+
+/// What a run must show beside safety.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Expect {
+    /// Then, in milliseconds, each VIP is claimed where it can be reached (L1).
+    Claimed { by: u64 },
+    /// At most so many are fenced (L6).
+    Fences { most: usize },
+    /// Nothing moves, nobody is fenced, and no VIP is without its holder for a moment.
+    Still(Property),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +107,8 @@ pub enum Kind {
     ApiDown { frozen: bool },
     /// A VIP is to move to a node.
     Move { vip: usize, node: usize },
+    /// A node is to be drained; until the fault ends.
+    Drain { node: usize },
     /// A VIP is deleted; another takes its address as soon as it is free.
     Delete { vip: usize },
     /// The node leaves for good and comes back as a new one.
@@ -101,13 +131,21 @@ impl Scenario {
     /// A run without faults.
     pub fn quiet(seed: u64, nodes: usize, network: Network) -> Self {
         let (profile, rho) = (Profile::Lan, 10_000);
-        Self { seed, nodes, vips: 3, profile, rho, network, cold: false, end: 8_000, faults: Vec::new() }
-    }
-
-    /// A run with one fault.
-    pub fn single(seed: u64, nodes: usize, last: u64, kind: Kind) -> Self {
-        let at = 100 + Rng::new(seed ^ 0xfa).range(0, 100);
-        Self { faults: vec![Fault { at, last, kind }], ..Self::quiet(seed, nodes, Network::Calm) }
+        Self {
+            seed,
+            nodes,
+            vips: 3,
+            profile,
+            rho,
+            network,
+            cold: false,
+            end: 8_000,
+            faults: Vec::new(),
+            nft: 0,
+            fast: 0,
+            exclusive: 0,
+            expect: None,
+        }
     }
 
     /// A run with many faults at once, in the manner of Murphy.
@@ -137,10 +175,20 @@ impl Scenario {
             let last = rng.skewed(50, 3_000);
             faults.push(Fault { at, last, kind: Kind::random(&mut rng, nodes, vips) });
         }
-        let over = faults.iter().map(|fault| fault.at + fault.last).max().unwrap_or(0);
-        let slow = faults.iter().any(|fault| matches!(fault.kind, Kind::Restart { .. } | Kind::Restore { .. }));
-        let end = over + if slow { 24_000 } else { 9_000 };
-        Self { seed, nodes, vips, profile, rho, network, cold, end, faults }
+        let all = (1 << nodes) - 1;
+        let nft = if rng.percent(10) { [all, 1][rng.index(2)] } else { 0 };
+        let fast = if rng.percent(15) { rng.range(0, 1 << vips) as u32 } else { 0 };
+        let exclusive = if rng.percent(20) { rng.range(0, 1 << vips) as u32 } else { 0 };
+        let quiet = Self::quiet(seed, nodes, network);
+        Self { vips, profile, rho, cold, faults, nft, fast, exclusive, ..quiet }.long_enough()
+    }
+
+    /// Leaves time for all to heal.
+    pub fn long_enough(mut self) -> Self {
+        let over = self.faults.iter().map(|fault| fault.at + fault.last).max().unwrap_or(0);
+        let slow = self.faults.iter().any(|fault| matches!(fault.kind, Kind::Restart { .. } | Kind::Restore { .. }));
+        self.end = over + if slow { 24_000 } else { 9_000 };
+        self
     }
 }
 
@@ -161,7 +209,8 @@ impl Kind {
             29 => Self::Loss { percent: rng.range(10, 60) },
             30 | 31 => Self::ApiCut { node },
             32 | 33 => Self::ApiDown { frozen: rng.percent(50) },
-            34..=36 => Self::Move { vip: rng.index(vips), node },
+            34 | 35 => Self::Move { vip: rng.index(vips), node },
+            36 => Self::Drain { node },
             37 | 38 => Self::Delete { vip: rng.index(vips) },
             _ => Self::Leave { node },
         }

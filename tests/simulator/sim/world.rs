@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use vipkeeper::core::failover::{Effect, Event as Told, Input, Outcome, Purpose, Rules, Timing, VipState};
+use vipkeeper::core::failover::{Effect, Event as Told, Input, Outcome, Placement, Purpose, Rules, Timing, VipState};
 use vipkeeper::core::view::{Patch, View};
 use vipkeeper::wire::heartbeat::{Body, Packet, Verdict};
 
@@ -15,6 +15,8 @@ use crate::sim::scenario::{Network, Scenario};
 use crate::sim::store::Store;
 
 pub const MS: u64 = 1_000_000;
+/// In so many ways the nodes' heartbeats may stand to each other when the faults begin.
+pub const PHASES: u64 = 4;
 
 /// Something that is due.
 #[derive(Debug, Clone)]
@@ -130,7 +132,7 @@ impl World {
             network: Network::Calm,
             rules,
             now: 0,
-            rng: Rng::new(scenario.seed),
+            rng: Rng::new(scenario.seed % PHASES),
             nodes: (0..count).map(Node::new).collect(),
             store: Store::new(View::default()),
             net: Net::new(count),
@@ -146,14 +148,15 @@ impl World {
             events: 0,
             scenario,
         };
+        for node in 0..count {
+            world.nodes[node].nft = world.scenario.nft & (1 << node) != 0;
+        }
         if !world.scenario.cold {
             world.prepare_view();
         }
         for node in 0..count {
-            let at = if world.scenario.cold { world.rng.range(0, 400 * MS) } else { world.rng.range(0, MS) };
+            let at = world.rng.range(0, if world.scenario.cold { 400 * MS } else { 100 * MS });
             world.push(at, Event::Start { node, incarnation: 0 });
-            world.nodes[node].kernel.lateness =
-                world.rng.range(0, u64::try_from(timing.margin.as_nanos()).unwrap() / 2);
         }
         world.push(10 * MS, Event::Controller);
         world
@@ -183,11 +186,17 @@ impl World {
         self.rng = Rng::new(self.scenario.seed ^ 0xa4);
         self.network = self.scenario.network;
         let rho = u64::from(self.scenario.rho);
+        let margin = u64::try_from(self.timing.margin.as_nanos()).unwrap();
         for node in 0..self.nodes.len() {
+            let slack = if self.nodes[node].nft { self.rng.range(0, self.timing.nft().as_nanos() as u64) } else { 0 };
+            let kernel = &mut self.nodes[node].kernel;
+            (kernel.slack, kernel.hard) = (slack, self.scenario.exclusive);
+            kernel.lateness = self.rng.range(0, margin / 2);
             let extreme = self.rng.percent(50);
             let ppm = if extreme { rho * 2 * self.rng.range(0, 2) } else { self.rng.range(0, 2 * rho + 1) };
             let now = self.now;
             self.nodes[node].clock.set_rate(now, ppm as i64 - rho as i64);
+            self.tell_policies(node);
             self.schedule_timer(node);
         }
         for index in 0..self.scenario.faults.len() {
@@ -277,7 +286,31 @@ impl World {
         let (now, timing, rules) = (self.now, self.timing, self.rules);
         self.note(|| format!("n{node} starts a process"));
         self.nodes[node].start(now, timing, rules);
+        self.tell_policies(node);
         self.drain(node);
+        self.list_from_cache(node);
+    }
+
+    /// The first thing that a watch brings may come from a cache that is behind.
+    fn list_from_cache(&mut self, node: usize) {
+        let behind = self.rng.range(0, 4) as usize;
+        if let Some((version, view)) = self.store.stale(behind)
+            && self.network == Network::Rough
+        {
+            let at = self.now + self.rng.range(0, 20 * MS);
+            self.push(at, Event::Watch { node, version, view });
+        }
+    }
+
+    /// What the machine must know of the VIPs, whatever generation they are.
+    fn tell_policies(&mut self, node: usize) {
+        let Scenario { fast, exclusive, .. } = self.scenario;
+        let uids = |bits: u32| {
+            let vips = (0..u32::BITS).filter(move |vip| bits & (1 << vip) != 0);
+            vips.flat_map(|vip| (0..16).map(move |generation| format!("{vip}-{generation}"))).collect()
+        };
+        let placement = Placement { fast: uids(fast), exclusive: uids(exclusive), ..Placement::default() };
+        self.give(node, Input::Placement(Arc::new(placement)));
     }
 
     /// Gives a process an input, or keeps it until it can take it.
@@ -286,7 +319,11 @@ impl World {
         if !it.powered || it.process == Process::Gone {
             return;
         }
-        if it.paused || it.process == Process::Hangs {
+        // A machine that stands still takes no packets.
+        if it.pauses > 0 && matches!(input, Input::Packet(_)) {
+            return;
+        }
+        if it.pauses > 0 || it.process == Process::Hangs {
             // What the kernel says of links is read anew when messages were lost.
             if it.inbox.len() < 256 || matches!(input, Input::Carrier(_)) {
                 it.inbox.push_back(input);
@@ -343,6 +380,7 @@ impl World {
                 let it = &mut self.nodes[node];
                 it.stop_between = false;
                 it.process = Process::Hangs;
+                it.kernel.stopped = true;
                 it.unfinished.push_back(effect);
                 while let Some(effect) = it.machine.as_mut().and_then(|machine| machine.poll_effect()) {
                     it.unfinished.push_back(effect);
@@ -385,10 +423,11 @@ impl World {
             }
             Effect::Set { uid, state } => {
                 self.note(|| format!("n{node} sets {uid} to {state:?}"));
+                let now = self.now;
                 let fallback = self.nodes[node].fallback.take().is_some_and(|known| known == uid);
-                self.nodes[node].kernel.set(&uid, state, fallback);
-                if state == VipState::Claim {
-                    self.check_claim(node, &uid);
+                self.nodes[node].kernel.set(now, &uid, state, fallback);
+                if state != VipState::Shut {
+                    self.check_claim(node, &uid, state);
                 }
             }
             Effect::Patch { ticket, purpose, patch } => {

@@ -46,6 +46,7 @@ manifests: crds ## write manifests/install.yaml from the chart
 
 bench: ## figures of every area beside their baselines (benches/results); BENCH=toolbox for one area
 	cargo bench $(if $(BENCH),--bench $(BENCH))
+	$(if $(BENCH),,OUTAGE_SECONDS=60 cargo test --test kubernetes outages -- --nocapture)
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (20), with the nightly compiler; FUZZ=ip for one target
 	.ci/fuzz $(or $(FUZZ_SECONDS),20) $(FUZZ)

@@ -119,7 +119,8 @@ const MAY: &[(&str, &[Call])] = &[
             ("watch", "endpointslices.discovery.k8s.io", ""),
             ("create", "secrets", "vipkeeper"),
             ("get", "secrets/vipkeeper-heartbeat", "vipkeeper"),
-            ("create", "events.events.k8s.io", "shop"),
+            ("create", "events", "shop"),
+            ("get", "events", "shop"),
             ("create", "leases.coordination.k8s.io", "vipkeeper"),
             ("update", "leases.coordination.k8s.io/vipkeeper-controller", "vipkeeper"),
             ("get", "leases.coordination.k8s.io/vipkeeper-controller", "vipkeeper"),
@@ -136,7 +137,7 @@ const MAY: &[(&str, &[Call])] = &[
             ("patch", "failoverviews.vipkeeper.dev", ""),
             ("watch", "nodes", ""),
             ("get", "secrets/vipkeeper-heartbeat", "vipkeeper"),
-            ("patch", "events.events.k8s.io", "shop"),
+            ("patch", "events", "shop"),
         ],
     ),
     (

@@ -113,6 +113,9 @@ fn an_address_answers(lab: &Lab) {
     // The agent serves on all addresses of its node, so on this one.
     let url = format!("http://{VIP}:9470/healthz");
     assert_eq!(run(lab.client.netns.command("curl").args(["-sf", "--max-time", "5", &url])), "ok\n");
+    let agent = ["-n", NAMESPACE, "exec", "daemonset/vipkeeper-agent", "--", "/vipkeeper"];
+    let why = lab.kubectl(&[&agent[..], &["why", "web", "-n", "default", "--store", "k8s"]].concat());
+    assert!(lab.nodes.iter().all(|node| why.contains(&node.name)), "{why}");
 }
 
 /// Does something, after which the address is held by another node or by the same; nothing may be lost.

@@ -19,6 +19,7 @@ use crate::support::wait_until;
 fn addresses_from_install_to_uninstall() {
     let mut bed = Bed::running(false);
     from_a_pool_to_the_wire(&bed);
+    people_are_told(&bed);
     an_edit_moves_what_it_must(&bed);
     a_cordoned_node_is_emptied_and_nothing_is_lost(&bed);
     a_restart_of_all_agents_moves_nothing(&mut bed);
@@ -58,6 +59,20 @@ fn from_a_pool_to_the_wire(bed: &Bed) {
     let counts =
         || ["allocated", "free", "total"].map(|field| bed.get(&["vippool", "public"])["status"][field].clone());
     wait_until(LIMIT, "the pool's counts", || counts() == ["1", "15", "16"]);
+}
+
+fn people_are_told(bed: &Bed) {
+    let line = bed.kubectl(&["get", "vip", "web", "--no-headers", "-o", "wide"]);
+    let words: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(words[..5], ["web", "198.51.100.32", "node-b", "eth0", "True"], "{line}");
+    assert!(words[6].parse::<u32>().is_ok_and(|epoch| epoch > 0), "the epoch: {line}");
+    let parts = ["Type:                  Ready", "Assigned", "Holding", "node-b answers for 198.51.100.32 on eth0"];
+    wait_until(LIMIT, "conditions and events", || {
+        let told = bed.kubectl(&["describe", "vip", "web"]);
+        parts.iter().all(|part| told.contains(part))
+    });
+    let why = run(bed.vipkeeper(bed.control(), "why", "vipkeeper-agent").arg("web"));
+    assert!(why.contains("node-b") && why.contains("node-a"), "{why}");
 }
 
 fn an_edit_moves_what_it_must(bed: &Bed) {

@@ -9,8 +9,11 @@ use crate::bed::{Bed, NODES};
 use crate::support::installed::Installed;
 use crate::support::pinger::Pinger;
 
-/// For how long the API server does not answer.
-const OUTAGE: Duration = Duration::from_secs(15);
+/// For how long the API server does not answer: 15 seconds, or `OUTAGE_SECONDS`.
+fn outage() -> Duration {
+    let given = std::env::var("OUTAGE_SECONDS").ok();
+    Duration::from_secs(given.map_or(15, |text| text.parse().expect("OUTAGE_SECONDS is a number of seconds")))
+}
 
 /// Three nodes with two addresses each.
 fn six_addresses(bed: &Bed) -> Vec<(String, usize)> {
@@ -60,13 +63,13 @@ fn an_api_server_that_is_killed_or_frozen_moves_nothing() {
     let pingers: Vec<_> = before.iter().map(|(address, _)| Pinger::start(&bed.client.netns, address)).collect();
 
     bed.plane.api_server.signal(Signal::KILL);
-    nothing_moves(&bed, &before, OUTAGE);
+    nothing_moves(&bed, &before, outage());
     bed.plane.restart_api_server();
     all_goes_on(&bed, "after-kill", "198.51.100.70");
     assert_eq!(holders(&bed), before);
 
     bed.plane.api_server.signal(Signal::STOP);
-    nothing_moves(&bed, &before, OUTAGE);
+    nothing_moves(&bed, &before, outage());
     bed.plane.api_server.signal(Signal::CONT);
     bed.plane.wait_ready();
     all_goes_on(&bed, "after-freeze", "198.51.100.71");

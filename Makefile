@@ -6,6 +6,8 @@ SHELL := /bin/bash
 # What is built lives in the user's cache, so that a fresh clone finds it; cargo keys it by version itself.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vipkeeper/target
 
+comma := ,
+
 .PHONY: help check test cluster-test faults bench demo crds manifests fmt tools fuzz dist image
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,9 +54,9 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (20), with the nightly compiler; FUZZ
 	.ci/fuzz $(or $(FUZZ_SECONDS),20) $(FUZZ)
 
 # The flags are for the last link alone: for procedural macros, which are shared libraries, the first would be wrong. The
-# second packs what the loader relocates, a megabyte of it.
+# second packs what the loader relocates, a megabyte of it; the third keeps one of equal functions, where lld links.
 dist: ## the static binary that is shipped
-	cargo rustc --release --bin vipkeeper -- -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
+	cargo rustc --release --bin vipkeeper -- -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs $(if $(filter x86_64,$(shell uname -m)),-C link-arg=-Wl$(comma)--icf=all)
 
 image: dist ## the image, as an OCI archive, from the binary of `make dist`; needs buildah and no registry
 	.ci/image $(CARGO_TARGET_DIR)/vipkeeper-image.tar

@@ -9,6 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use ipnet::Ipv4Net;
 use ipnetwork::{IpNetwork, Ipv4Network};
 use iprange::IpRange;
@@ -57,8 +60,17 @@ fn serve_baseline(address: &str) {
     let address: SocketAddr = address.parse().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let answer = warp::path("lookup").and(warp::query::raw()).map(|_query: String| "Hewlett Packard\n");
-        warp::serve(answer).run(address).await;
+        let answer = warp::path("lookup").and(warp::query::raw()).map(|_query: String| "Hewlett Packard\n".to_owned());
+        let service = TowerToHyperService::new(warp::service(answer));
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            tokio::spawn(async move {
+                let _broken = connection.await;
+            });
+        }
     });
 }
 

@@ -48,7 +48,7 @@ fn counts<const N: usize>(summary: &Value, names: [&str; N]) -> [u64; N] {
 fn original_server(script: impl FnMut(usize, &[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Value {
     let (_segment, one, two) = pair();
     let _echo = Echo::start(&two.netns, &format!("0.0.0.0:{PORT}"), script);
-    measure(&one.netns, &format!("--legacy -c 600 -i 0.002 -W 0.3 {}", two.ipv4()))
+    measure(&one.netns, &format!("--legacy -c 600 -i 0.002 -W 2 {}", two.ipv4()))
 }
 
 const ALL: [&str; 7] = ["sent", "received", "lost", "reordered", "duplicated", "late", "corrupted"];
@@ -189,7 +189,7 @@ fn loss_that_a_packet_filter_makes_is_reported_exactly_by_direction() {
         let _reflector = reflector(&two.netns, &[]);
         drop_every(&two.netns, &format!("dport {PORT}"), 10);
         drop_every(&one.netns, &format!("sport {PORT}"), 7);
-        let summary = measure(&one.netns, &format!("{size} -c 500 -i 0.002 -W 0.3 {}", two.ipv4()));
+        let summary = measure(&one.netns, &format!("{size} -c 500 -i 0.002 -W 3 {}", two.ipv4()));
         let (forward, backward) = (dropped(&two.netns), dropped(&one.netns));
         assert_eq!((forward, backward), (50, 65));
         let names = ["sent", "received", "lost", "lost_forward", "lost_backward", "duplicated", "late"];
@@ -202,7 +202,7 @@ fn loss_on_the_way_back_only_is_told_as_that() {
     let (_segment, one, two) = pair();
     let _reflector = reflector(&two.netns, &[]);
     drop_every(&one.netns, &format!("sport {PORT}"), 5);
-    let summary = measure(&one.netns, &format!("-s 44 --ports 3 -c 299 -i 0.002 -W 0.3 {}", two.ipv4()));
+    let summary = measure(&one.netns, &format!("-s 44 --ports 3 -c 299 -i 0.002 -W 3 {}", two.ipv4()));
     let [lost, forward, backward] = counts(&summary, ["lost", "lost_forward", "lost_backward"]);
     // Of each source port's last probes, a lost one has no answer after it.
     assert_eq!((lost, forward), (60, 0));

@@ -637,76 +637,77 @@ impl Watch {
 const FAILOVER_BUCKETS: &[f64] =
     &[0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0];
 
+const WATCH_HELP: &str = "suspected: another node was silent; refuted: it was heard again; fenced: this node took its right; \
+     right_lost: this node's right was taken or given up; self_fenced: this node's gate shut for want of evidence.";
+
+/// The histogram of failovers.
+fn failover_time() -> Histogram {
+    let options = HistogramOpts::new(
+        "vipkeeper_failover_duration_seconds",
+        "How long nobody answered for a VirtualIP that came to this node, as far as it can tell: from the last sign of \
+         life of the node that had it; 0 for a planned move.",
+    );
+    valid(Histogram::with_opts(options.buckets(FAILOVER_BUCKETS.to_vec())))
+}
+
 impl AgentMetrics {
     /// Registers them.
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
-        let vec = |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
-        let gauges = |name: &str, help: &str, labels: &[&str]| IntGaugeVec::new(Opts::new(name, help), labels);
-        let gauges_of_seconds = |name: &str, help: &str, labels: &[&str]| GaugeVec::new(Opts::new(name, help), labels);
+        let count = |name: &str, help: &str| metrics.register(&valid(IntCounter::new(name, help)));
+        let seconds = |name: &str, help: &str, labels: &[&str]| {
+            metrics.register(&valid(GaugeVec::new(Opts::new(name, help), labels)))
+        };
         let new = Self {
-            held: metrics.register(&valid(gauges(
+            held: metrics.gauges(
                 "vipkeeper_vip_held",
                 "1 if this node answers for the VirtualIP, 0 if it may and does not.",
                 &["namespace", "name"],
-            ))),
-            announced: metrics.register(&valid(vec(
+            ),
+            announced: metrics.counters(
                 "vipkeeper_announcements_sent_total",
                 "Frames sent to announce addresses.",
                 &["family"],
-            ))),
-            failed: metrics.register(&valid(vec(
+            ),
+            failed: metrics.counters(
                 "vipkeeper_announcements_failed_total",
                 "Frames that the kernel did not take.",
                 &["family"],
-            ))),
-            conflicts: metrics.register(&valid(IntCounter::new(
+            ),
+            conflicts: count(
                 "vipkeeper_address_conflicts_total",
                 "Times that another host began to claim an address that this node holds.",
-            ))),
-            defended: metrics.register(&valid(IntCounter::new(
+            ),
+            defended: count(
                 "vipkeeper_address_defences_total",
                 "Claims that were answered with an announcement (RFC 5227 section 2.4).",
-            ))),
-            rejected: metrics.register(&valid(vec(
+            ),
+            rejected: metrics.counters(
                 "vipkeeper_heartbeats_rejected_total",
                 "Datagrams at the heartbeat port that were not taken.",
                 &["reason"],
-            ))),
-            repaired: metrics.register(&valid(IntCounter::new(
+            ),
+            repaired: count(
                 "vipkeeper_addresses_repaired_total",
                 "Addresses that something else removed and that were put back.",
-            ))),
+            ),
             failovers: metrics.counters(
                 "vipkeeper_failovers_total",
                 "VirtualIPs that came to this node from another, by why.",
                 &["reason"],
             ),
-            failover_time: metrics.register(&valid(Histogram::with_opts(
-                HistogramOpts::new(
-                    "vipkeeper_failover_duration_seconds",
-                    "How long nobody answered for a VirtualIP that came to this node, as far as it can tell: from the last \
-                     sign of life of the node that had it; 0 for a planned move.",
-                )
-                .buckets(FAILOVER_BUCKETS.to_vec()),
-            ))),
-            margin: metrics.register(&valid(gauges_of_seconds(
+            failover_time: metrics.register(&failover_time()),
+            margin: seconds(
                 "vipkeeper_tenure_margin_seconds",
                 "The least time in the last second that was left until this node's gate would have shut.",
                 &["segment"],
-            ))),
-            watch: metrics.counters(
-                "vipkeeper_watch_events_total",
-                "suspected: another node was silent; refuted: it was heard again; fenced: this node took its right; \
-                 right_lost: this node's right was taken or given up; self_fenced: this node's gate shut for want of \
-                 evidence.",
-                &["event"],
             ),
-            rtt: metrics.register(&valid(gauges_of_seconds(
+            watch: metrics.counters("vipkeeper_watch_events_total", WATCH_HELP, &["event"]),
+            rtt: seconds(
                 "vipkeeper_heartbeat_rtt_seconds",
                 "The last round trip of a heartbeat to a peer.",
                 &["segment", "peer"],
-            ))),
+            ),
             beats: metrics.counters(
                 "vipkeeper_heartbeats_total",
                 "Heartbeats to a peer: sent, and answered by it.",
@@ -719,17 +720,22 @@ impl AgentMetrics {
                 &["namespace", "name"],
             ),
         };
-        Cause::ALL.iter().for_each(|cause| drop(new.failovers.with_label_values(&[cause.as_str()])));
-        Watch::ALL.iter().for_each(|event| drop(new.watch.with_label_values(&[event.as_str()])));
-        ["passed", "failed"].iter().for_each(|result| drop(new.checks.with_label_values(&[result])));
+        new.begin_at_zero();
+        new
+    }
+
+    /// Series of closed sets are there from the start.
+    fn begin_at_zero(&self) {
+        Cause::ALL.iter().for_each(|cause| drop(self.failovers.with_label_values(&[cause.as_str()])));
+        Watch::ALL.iter().for_each(|event| drop(self.watch.with_label_values(&[event.as_str()])));
+        ["passed", "failed"].iter().for_each(|result| drop(self.checks.with_label_values(&[result])));
         for family in ["ipv4", "ipv6"] {
-            new.announced.with_label_values(&[family]);
-            new.failed.with_label_values(&[family]);
+            self.announced.with_label_values(&[family]);
+            self.failed.with_label_values(&[family]);
         }
         for reason in ["length", "version", "key", "forged", "kind", "replayed", "segment"] {
-            new.rejected.with_label_values(&[reason]);
+            self.rejected.with_label_values(&[reason]);
         }
-        new
     }
 
     /// A datagram at the heartbeat port was not taken; the reason is one of a closed set.

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 /// The layers, lowest first: a module imports only modules of a lower layer, or itself.
 const LAYERS: &[&[&str]] = &[
     &["core", "wire"],
-    &["api"],
+    // Adapters read the clock where the kernel's time and theirs must not drift apart.
+    &["api", "clock"],
     &[
         "store", "netlink", "packet", "gate", "nftables", "udp", "http", "upstream", "geo", "check", "metrics",
-        "logging", "clock", "memory",
+        "logging", "memory",
     ],
     &["agent", "controller", "prober", "lookup", "node", "hold"],
     &["cli"],

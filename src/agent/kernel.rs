@@ -4,7 +4,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc::{Sender, UnboundedReceiver};
 use tracing::warn;
 
-use super::Told;
+use super::{AgentError, Told};
 use crate::core::keeper::Input;
 use crate::core::net::{AddressSpec, Lifetime, PROTO_AGENT};
 use crate::core::plan::Step;
@@ -41,8 +41,12 @@ async fn dump(netlink: &Netlink) -> Result<Input, NetlinkError> {
     })
 }
 
-/// Carries out steps, one list after the other, and answers each.
-pub(super) async fn execute(netlink: Netlink, mut lists: UnboundedReceiver<Vec<Step>>, told: Sender<Told>) {
+/// Carries out steps, one list after the other, and answers each, until one of the channels closes.
+pub(super) async fn execute(
+    netlink: Netlink,
+    mut lists: UnboundedReceiver<Vec<Step>>,
+    told: Sender<Told>,
+) -> Result<(), AgentError> {
     let mut held_ipv6 = 0;
     while let Some(steps) = lists.recv().await {
         for run in runs(&steps) {
@@ -52,11 +56,12 @@ pub(super) async fn execute(netlink: Netlink, mut lists: UnboundedReceiver<Vec<S
             for (step, result) in run.iter().zip(results) {
                 let done = Input::Done { step: *step, error: result.err().map(|error| error.to_string()) };
                 if told.send(Told::Kernel(done)).await.is_err() {
-                    return;
+                    return Ok(());
                 }
             }
         }
     }
+    Ok(())
 }
 
 /// The parts of a list that are of one sort, in its order.

@@ -151,13 +151,7 @@ pub async fn run(
     let mut parts: JoinSet<Result<(), AgentError>> = JoinSet::new();
     parts::spawn_watchers(&mut parts, &store, &netlink, &told, plane.is_some());
     parts.spawn(state::forward(asked, told.clone()));
-    parts.spawn({
-        let (netlink, told) = (netlink.clone(), told.clone());
-        async move {
-            kernel::execute(netlink, lists, told).await;
-            Ok(())
-        }
-    });
+    parts.spawn(kernel::execute(netlink.clone(), lists, told.clone()));
     let writer = tokio::spawn(reports::write(SharedStore::clone(&store), waiting));
     let announcer = Announcer::start(netlink.clone(), told.clone(), metrics.clone());
     let named = node::Config {
@@ -192,12 +186,8 @@ pub async fn run(
     };
     let ended = agent.serve(&mut inputs, &mut news, &mut parts, &health, &config, &stop).await;
     health.set_ready(false);
-    if ended.is_ok() && config.release_on_exit {
-        let removed = kernel::remove_all(&netlink).await?;
-        info!(removed, "released all addresses");
-    }
-    if ended.is_ok() && (config.release_on_exit || agent.withdrawn) && !kernel::has_ours(&netlink).await? {
-        agent.dismantle(&mut news).await;
+    if ended.is_ok() {
+        agent.take_down(&config, &netlink, &mut news).await?;
     }
     let Agent { reports, .. } = agent;
     drop(reports);
@@ -252,6 +242,23 @@ struct Agent {
 }
 
 impl Agent {
+    /// Takes away what is not for a next process: the addresses if it is to, and the gate once nothing needs it.
+    async fn take_down(
+        &mut self,
+        config: &Config,
+        netlink: &Netlink,
+        news: &mut UnboundedReceiver<News>,
+    ) -> Result<(), AgentError> {
+        if config.release_on_exit {
+            let removed = kernel::remove_all(netlink).await?;
+            info!(removed, "released all addresses");
+        }
+        if (config.release_on_exit || self.withdrawn) && !kernel::has_ours(netlink).await? {
+            self.dismantle(news).await;
+        }
+        Ok(())
+    }
+
     async fn serve(
         &mut self,
         inputs: &mut mpsc::Receiver<Told>,

@@ -7,5 +7,6 @@ mod guards;
 mod idle;
 mod life;
 mod outages;
+mod restored;
 #[path = "../support/mod.rs"]
 mod support;

@@ -16,7 +16,7 @@ fn outage() -> Duration {
 }
 
 /// Three nodes with two addresses each.
-fn six_addresses(bed: &Bed) -> Vec<(String, usize)> {
+pub fn six_addresses(bed: &Bed) -> Vec<(String, usize)> {
     // The first brings the nodes together; who is chosen for the others is decided among all.
     bed.vip("first", &json!({"address": "198.51.100.39"}));
     bed.wait_settled();
@@ -43,12 +43,12 @@ fn nothing_moves(bed: &Bed, addresses: &[(String, usize)], time: Duration) {
     }
 }
 
-fn holders(bed: &Bed) -> Vec<(String, usize)> {
+pub fn holders(bed: &Bed) -> Vec<(String, usize)> {
     (0..6).map(|at| bed.wait_held(&format!("v{at}"))).collect()
 }
 
 /// What is asked for now is done: the agents and the controller have found the API server again.
-fn all_goes_on(bed: &Bed, name: &str, address: &str) {
+pub fn all_goes_on(bed: &Bed, name: &str, address: &str) {
     bed.vip(name, &json!({"address": address}));
     let (_, node) = bed.wait_held(name);
     bed.wait_alone(address, node);

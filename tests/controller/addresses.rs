@@ -35,14 +35,14 @@ fn a_vip_gets_an_address_a_node_and_conditions() {
     wait_until(LIMIT, "the event", || bed.events("web").contains(&"Assigned".to_owned()));
     assert_eq!(bed.events("web").iter().filter(|reason| *reason == "Allocated").count(), 1);
 
-    let metrics = http(port(&controller), "/metrics");
     for line in [
         "\nvipkeeper_controller_leader 1",
         "vipkeeper_pool_addresses{pool=\"public\"} 8",
         "vipkeeper_pool_addresses_allocated{pool=\"public\"} 1",
         "vipkeeper_virtualips{condition=\"Ready\",status=\"True\"} 2",
     ] {
-        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+        // The controller counts what the agent says once its watch has told it.
+        wait_until(LIMIT, line, || http(port(&controller), "/metrics").contains(line));
     }
     assert!(http(port(&controller), "/healthz").starts_with("HTTP/1.1 200"));
 }

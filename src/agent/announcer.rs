@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, Sender, UnboundedReceiver, UnboundedSender, WeakUnboundedSender};
+use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
@@ -38,6 +39,8 @@ pub(super) enum Order {
     Probe { uid: String, ip: IpAddr, link: u32 },
     /// Say no more of the address.
     Silence { ip: IpAddr },
+    /// Say when everything that was ordered before is done.
+    Settle(oneshot::Sender<()>),
     /// A link is new or different.
     Link(Link),
     /// The Ethernet addresses of the other members: what they say is settled among the members.
@@ -96,6 +99,13 @@ impl Announcer {
     pub(super) fn order(&self, order: Order) {
         // The task ends only with this handle.
         let _ended = self.orders.send(order);
+    }
+
+    /// Comes when everything that was ordered before is done: no frame about an address that was silenced is under way.
+    pub(super) fn settled(&self) -> oneshot::Receiver<()> {
+        let (done, settled) = oneshot::channel();
+        self.order(Order::Settle(done));
+        settled
     }
 
     /// Passes on what the kernel says of links and routes.
@@ -182,6 +192,10 @@ impl Task {
             Order::Silence { ip } => {
                 self.announcer.handle(now, announce::Input::Silence { ip });
                 self.conflicts.handle(now, conflict::Input::Release { ip });
+            }
+            Order::Settle(done) => {
+                // Whoever asked may not wait any more.
+                let _gone = done.send(());
             }
             Order::Link(link) => {
                 if self.packets.is_open(link.index) && self.links.get(&link.index) != Some(&link) {

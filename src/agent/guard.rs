@@ -1,5 +1,6 @@
 //! What the failover machines need from the store, and what they ask of it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node as ApiNode;
@@ -101,6 +102,17 @@ impl Agent {
             }
         }
         info!("the gate is gone");
+    }
+
+    /// Has the gate forget an address that stands here no more. What it forgets passes, so first the announcer, which may
+    /// be about to speak of it, has to be done.
+    pub(super) fn ungate(&self, ip: IpAddr) {
+        let Some(plane) = self.plane.clone() else { return };
+        let settled = self.announcer.settled();
+        tokio::spawn(async move {
+            let _ended = settled.await;
+            plane.order(Order::Forget(ip));
+        });
     }
 
     fn failover_event(&mut self, segment: &str, event: &Event) {

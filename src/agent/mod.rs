@@ -254,6 +254,8 @@ impl Agent {
             info!(removed, "released all addresses");
         }
         if (config.release_on_exit || self.withdrawn) && !kernel::has_ours(netlink).await? {
+            // What is no longer gated passes, so nothing may be about to be said of an address.
+            let _ended = self.announcer.settled().await;
             self.dismantle(news).await;
         }
         Ok(())
@@ -349,7 +351,7 @@ impl Agent {
                 self.tell_plane(|| PlaneOrder::Join { segment: segment.clone(), me });
                 self.placement_changed = true;
             }
-            Effect::Forget(ip) => self.tell_plane(|| PlaneOrder::Forget(ip)),
+            Effect::Forget(ip) => self.ungate(ip),
             Effect::Kernel(keeper::Effect::Apply(steps)) => {
                 if self.steps.send(steps).is_err() {
                     error!("nobody carries out steps any more");

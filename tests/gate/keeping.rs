@@ -55,7 +55,7 @@ fn the_next_process_finds_addresses_deadlines_and_links_and_the_gate_stands_mean
     assert!(!answers(&client));
     gate.dismantle().unwrap();
     assert!(answers(&client));
-    assert_eq!(std::fs::read_dir(bpffs.path().join("vipkeeper")).unwrap().count(), 0, "nothing is left");
+    assert!(!bpffs.path().join("vipkeeper").exists(), "nothing is left");
 }
 
 #[test]

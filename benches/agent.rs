@@ -298,9 +298,10 @@ fn main() {
     for (count, runs) in [(1_000, 5), (10_000, 1)] {
         let name = format!("{count} known VIPs from YAML to kernel");
         bench.compare(&name, "s", runs, || from_known_yaml(count), "ip -batch", || by_ip_batch(count));
-        let name = format!("{count} new VIPs from YAML to kernel, each asked for first");
-        bench.compare(&name, "s", runs, || from_yaml(count), "ip -batch", || by_ip_batch(count));
     }
+    // Ten thousand would take minutes: each is asked for three times, a thousand frames a second.
+    let name = "1000 new VIPs from YAML to kernel, each asked for first";
+    bench.compare(name, "s", 3, || from_yaml(1_000), "ip -batch", || by_ip_batch(1_000));
     one_more(&mut bench, 10_000);
     cost(&mut bench, 1_000);
     bench.finish();

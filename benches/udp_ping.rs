@@ -53,7 +53,7 @@ fn start(command: &mut Command, core: Option<usize>, word: &str) -> Running {
 /// Compiles the baselines.
 fn echo_program() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let program = root.join("target").join("bench-echo");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-echo");
     let source = root.join("benches/udp_ping/echo.c");
     let built = Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(source).status().expect("cc (Debian: gcc)");
     assert!(built.success(), "cc failed");

@@ -155,10 +155,16 @@ impl Agent {
         let Some(plane) = &self.plane else { return };
         let asker = |(uid, vip): (&String, &Watched)| (uid.clone(), asker(uid, vip, self.node.interfaces(uid)));
         let vips = self.vips.iter().map(asker).collect();
-        let fast = self.vips.iter().filter(|(_, vip)| vip.fast).map(|(uid, _)| uid.clone()).collect();
-        let release = self.vips.iter().filter(|(_, vip)| vip.release).map(|(uid, _)| uid.clone()).collect();
-        let exclusive = self.vips.iter().filter(|(_, vip)| vip.exclusive).map(|(uid, _)| uid.clone()).collect();
-        let placement = Placement { vips, nodes: self.candidates.clone(), fast, release, exclusive };
+        let those = |which: fn(&Watched) -> bool| {
+            self.vips.iter().filter(|(_, vip)| which(vip)).map(|(uid, _)| uid.clone()).collect()
+        };
+        let placement = Placement {
+            vips,
+            nodes: self.candidates.clone(),
+            fast: those(|vip| vip.fast),
+            release: those(|vip| vip.release),
+            exclusive: those(|vip| vip.exclusive),
+        };
         plane.order(Order::Placement(Arc::new(placement)));
     }
 }

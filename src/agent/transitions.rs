@@ -173,14 +173,13 @@ impl Agent {
     /// How a VIP came to this node, which now answers for it; counted once.
     fn arrived(&mut self, uid: &str, holder: &Holder) -> Option<LastFailover> {
         let vip = self.vips.get(uid)?;
-        let arrival = self.told_of.arrivals.remove(uid);
+        let Arrival { from, silent, at } = self.told_of.arrivals.remove(uid)?;
         let before = vip.status.holder.as_ref().filter(|old| old.node != self.name).map(|old| old.node.clone());
-        let from = arrival.as_ref().and_then(|arrival| arrival.from.clone()).or(before.filter(|_| arrival.is_some()))?;
-        let arrival = arrival?;
+        let from = from.or(before)?;
         let cause = self.node.entry(uid).map(|entry| entry.cause).unwrap_or_default();
         // A node that let go served until this one answered.
         let lost = matches!(cause, Cause::NodeLost | Cause::NodeLeft);
-        let dark = if lost { arrival.silent + clock::now().since(arrival.at) } else { Duration::ZERO };
+        let dark = if lost { silent + clock::now().since(at) } else { Duration::ZERO };
         info!(vip = %vip.key, from, reason = cause.as_str(), ?dark, "taken over");
         self.metrics.failed_over(cause, dark);
         let failover = LastFailover {

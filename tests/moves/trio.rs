@@ -101,7 +101,10 @@ impl Trio {
     /// How often an event of this reason was recorded of the VIP.
     pub(crate) fn events(&self, reason: &str) -> usize {
         let text = self.ask(&["describe", "vip", "web", "-n", "shop"]);
-        text.lines().filter(|line| line.split_whitespace().nth(1) == Some(reason)).count()
+        // The same event again is counted on its line: `5s (x2 over 8s)`.
+        let times = |line: &str| line.split_once("(x").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+        let lines = text.lines().filter(|line| line.split_whitespace().nth(1) == Some(reason));
+        lines.map(|line| times(line).unwrap_or(1)).sum()
     }
 
     /// One of the VIP's conditions, as `status/reason`; empty if it has none of that type.

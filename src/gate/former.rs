@@ -4,27 +4,46 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use super::nft::trace;
 use super::{Bpf, Entry, Gate, GateError, Nft, State};
 
 /// Whether a gate of either kind has been left in the calling thread's network namespace.
 ///
 /// # Errors
-/// The kernel's reason.
+/// [`GateError::OutOfReach`]; the kernel's reason.
 pub fn is_left(bpffs: &Path) -> Result<bool, GateError> {
-    Ok(Bpf::is_there(bpffs)? || left_nft()?)
+    Ok(left_bpf(bpffs)? || left_nft()?)
 }
 
 /// Takes down whatever was left, without a look at what it says: every address passes then, so none of ours may stand.
 /// Needs no right to use BPF.
 ///
 /// # Errors
-/// An agent is running here; the kernel's reason.
+/// An agent is running here; [`GateError::OutOfReach`]; the kernel's reason.
 pub fn take_down(bpffs: &Path) -> Result<(), GateError> {
-    if Bpf::is_there(bpffs)? {
+    if left_bpf(bpffs)? {
         Bpf::take_down(bpffs)?;
+        forget_bpf()?;
     }
     // The timeout does not matter: the table goes.
     if left_nft()? { Nft::open(Duration::from_millis(1))?.dismantle() } else { Ok(()) }
+}
+
+/// Whether there are pins of a BPF gate.
+fn left_bpf(bpffs: &Path) -> Result<bool, GateError> {
+    match Bpf::find(bpffs)? {
+        Some(found) => Ok(found),
+        None if trace::is_there()? => Err(GateError::OutOfReach(bpffs.to_owned())),
+        None => Ok(false),
+    }
+}
+
+/// Takes away what says that there is a BPF gate; where it could not be left, it is not there.
+pub(super) fn forget_bpf() -> Result<(), GateError> {
+    match trace::remove() {
+        Err(error) if error.is_unavailable() => Ok(()),
+        result => result,
+    }
 }
 
 /// Whether there is a table; where there can be none, there is none.
@@ -40,7 +59,9 @@ pub(super) fn from_nft(gate: Gate, timeout: Duration) -> Result<Gate, GateError>
 }
 
 pub(super) fn from_bpf(gate: Gate, bpffs: &Path) -> Result<Gate, GateError> {
-    if !Bpf::is_there(bpffs)? {
+    if !left_bpf(bpffs)? {
+        // Whoever removed the pins did not know of the trace.
+        forget_bpf()?;
         return Ok(gate);
     }
     match Bpf::open(bpffs) {

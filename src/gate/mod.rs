@@ -78,13 +78,17 @@ impl Gate {
     ///
     /// # Errors
     /// [`GateError`], of the last kind that was tried; [`GateError::Unread`] when the other kind has left something that
-    /// cannot be read ([`take_down`]).
+    /// cannot be read ([`take_down`]), [`GateError::OutOfReach`] when it is not even to be seen.
     pub fn open(choice: Choice, bpffs: &Path, timeout: Duration) -> Result<(Self, Option<GateError>), GateError> {
         let nft = || Self::open_nft(bpffs, timeout);
         match choice {
             Choice::Nft => Ok((nft()?, None)),
             Choice::Bpf | Choice::Auto => match Bpf::open(bpffs) {
-                Ok(bpf) => Ok((former::from_nft(Self::Bpf(bpf), timeout)?, None)),
+                Ok(bpf) => {
+                    // It serves those who cannot see the bpffs; the gate is the same without.
+                    let _no_nftables = nft::trace::leave();
+                    Ok((former::from_nft(Self::Bpf(bpf), timeout)?, None))
+                }
                 Err(why) if choice == Choice::Auto && why.is_unavailable() => Ok((nft()?, Some(why))),
                 Err(error) => Err(error),
             },
@@ -229,7 +233,10 @@ impl Gate {
     /// The kernel's reason.
     pub fn dismantle(self) -> Result<(), GateError> {
         match self {
-            Self::Bpf(gate) => gate.dismantle(),
+            Self::Bpf(gate) => {
+                gate.dismantle()?;
+                former::forget_bpf()
+            }
             Self::Nft(gate) => gate.dismantle(),
         }
     }
@@ -250,6 +257,14 @@ pub enum GateError {
     /// What a former process left of the other kind cannot be read, and so not be taken over.
     #[error("a former run has left a BPF gate that cannot be read")]
     Unread(#[source] Box<GateError>),
+    /// A former process left a BPF gate in this network namespace, whose bpffs is not where it was looked for.
+    #[error(
+        "a former run has left a BPF gate that drops what this one would say, and {} is not the bpffs that keeps it: give \
+         the agent that bpffs (--bpffs; agent.bpffs of the chart), or end the gate on the node with: vipkeeper agent \
+         --cleanup --bpffs PATH (or restart the node)",
+        .0.display()
+    )]
+    OutOfReach(PathBuf),
     /// A number that no segment can have.
     #[error("segment number {0} is not from 1 to 511")]
     Segment(u16),
@@ -282,7 +297,12 @@ impl GateError {
                     libc::EPERM | libc::EACCES | libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT
                 )
             ),
-            Self::Locked(_) | Self::Foreign(_) | Self::Unread(_) | Self::Segment(_) | Self::Namespace => false,
+            Self::Locked(_)
+            | Self::Foreign(_)
+            | Self::Unread(_)
+            | Self::OutOfReach(_)
+            | Self::Segment(_)
+            | Self::Namespace => false,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::support::installed::{Installed, LIMIT, NAMESPACE, chart};
 use crate::support::netns::run;
 use crate::support::pinger::Pinger;
 use crate::support::segment::INTERFACE;
-use crate::support::wait_until;
+use crate::support::{wait_for, wait_until};
 
 /// The address of the tests.
 const VIP: &str = "198.51.100.20";
@@ -41,7 +41,11 @@ fn an_installation_lives_on_kubelets() {
     step("unplug", || an_unplugged_node_is_replaced(lab));
     step("upgrade", || an_upgrade_moves_nothing(lab));
     step("liveness", || a_hung_or_killed_agent_is_started_again(lab));
+    step("gate out of reach", || a_rollout_ends_at_a_gate_out_of_reach(lab));
     step("uninstall", || nothing_is_left(lab));
+    step("without bpffs", || nodes_without_bpffs_take_nftables(lab));
+    step("uninstall", || nothing_is_left(lab));
+    lab.kubectl(&["delete", "vip", "web", "--timeout=20s"]);
     drop(cluster);
     assert_eq!(left_of(&mark()), [""; 0]);
 }
@@ -58,8 +62,12 @@ fn values() -> [String; 2] {
 }
 
 fn helm(lab: &Lab, verb: &str, more: &[&str]) {
+    helm_without_waiting(lab, verb, &[&["--wait", "--timeout=60s"], more].concat());
+}
+
+fn helm_without_waiting(lab: &Lab, verb: &str, more: &[&str]) {
     let values = values();
-    let mut arguments = vec![verb, "vipkeeper", "-n", NAMESPACE, "--wait", "--timeout=60s"];
+    let mut arguments = vec![verb, "vipkeeper", "-n", NAMESPACE];
     let chart = chart();
     if verb != "uninstall" {
         arguments.extend([chart.as_str(), &values[0], &values[1]]);
@@ -106,9 +114,7 @@ fn an_address_answers(lab: &Lab) {
     });
     assert_eq!(heard.source(), lab.nodes[node].host().mac());
     lab.wait_settled();
-    for member in lab.view()["members"].as_object().unwrap().values() {
-        assert_ne!(member["gate"], "none", "{member}");
-    }
+    assert_eq!(gates(lab), ["bpf"; 3]);
     assert!(Pinger::start(&lab.client.netns, VIP).lost().is_empty());
     // The agent serves on all addresses of its node, so on this one.
     let url = format!("http://{VIP}:9470/healthz");
@@ -116,6 +122,13 @@ fn an_address_answers(lab: &Lab) {
     let agent = ["-n", NAMESPACE, "exec", "daemonset/vipkeeper-agent", "--", "/vipkeeper"];
     let why = lab.kubectl(&[&agent[..], &["why", "web", "-n", "default", "--store", "k8s"]].concat());
     assert!(lab.nodes.iter().all(|node| why.contains(&node.name)), "{why}");
+}
+
+/// What each node's addresses are shut off by.
+fn gates(lab: &Lab) -> Vec<String> {
+    let view = lab.view();
+    let members = view["members"].as_object().unwrap();
+    members.values().map(|member| member["gate"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 /// Does something, after which the address is held by another node or by the same; nothing may be lost.
@@ -283,6 +296,40 @@ fn an_upgrade_moves_nothing(lab: &Lab) {
     assert_eq!(after, before);
 }
 
+/// An agent that is not given the bpffs any more cannot take over the gate that its predecessor has left there, and says
+/// so. It never gets ready, so the rollout goes no further than its node, and the others hold all addresses.
+fn a_rollout_ends_at_a_gate_out_of_reach(lab: &Lab) {
+    lab.wait_settled();
+    helm_without_waiting(lab, "upgrade", &["--reuse-values", "--set=agent.bpffs.enabled=false"]);
+    let reason = || {
+        let waits = |pod: &Value| container(pod)["state"]["waiting"]["reason"] == "CrashLoopBackOff";
+        let stuck = pods(lab, "agent").into_iter().find(waits)?;
+        let log = lab.kubectl(&["logs", "-n", NAMESPACE, stuck["metadata"]["name"].as_str()?]);
+        let node = (0..lab.nodes.len()).find(|node| stuck["spec"]["nodeName"] == lab.nodes[*node].name.as_str())?;
+        log.contains("is not the bpffs that keeps it").then_some(node)
+    };
+    let stuck = wait_for(LIMIT, "an agent that says why it cannot start", reason);
+    for node in (0..lab.nodes.len()).filter(|node| *node != stuck) {
+        assert_eq!(container(&agent(lab, node))["ready"], true, "{node}");
+    }
+    let (_, holder) = lab.wait_held_by("web", &|holder| holder != stuck);
+    assert!(Pinger::start(&lab.client.netns, VIP).lost().is_empty());
+    helm(lab, "upgrade", &["--reuse-values", "--set=agent.bpffs.enabled=true"]);
+    lab.wait_settled();
+    lab.wait_alone(VIP, holder);
+}
+
+fn nodes_without_bpffs_take_nftables(lab: &mut Lab) {
+    helm(lab, "install", &["--set=agent.bpffs.enabled=false"]);
+    lab.wait_held("web");
+    lab.wait_settled();
+    assert_eq!(gates(lab), ["nft"; 3]);
+    let node = fail_over(lab, "crash, behind nftables", Lab::crash);
+    lab.wait_not_ready(node);
+    lab.power_on(node);
+    lab.wait_settled();
+}
+
 fn nothing_is_left(lab: &Lab) {
     helm(lab, "uninstall", &[]);
     lab.wait_gone(VIP);
@@ -298,8 +345,9 @@ fn nothing_is_left(lab: &Lab) {
         assert!(!addresses.contains("proto 0x56"), "{addresses}");
         let pins = run(node.command("ls").arg("/sys/fs/bpf"));
         assert!(!pins.contains("vipkeeper"), "the gate of {}: {pins}", node.name);
+        let tables = run(node.host().netns.command("nft").args(["list", "tables"]));
+        assert!(!tables.contains("vipkeeper"), "the gate of {}: {tables}", node.name);
     }
     let whole = lab.kubectl(&["get", "clusterroles,clusterrolebindings", "-o", "name"]);
     assert!(!whole.contains("vipkeeper"), "{whole}");
-    lab.kubectl(&["delete", "vip", "web", "--timeout=20s"]);
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vipkeeper::clock;
-use vipkeeper::gate::{Choice, Entry, Gate, State, is_left, take_down};
+use vipkeeper::gate::{Choice, Entry, Gate, GateError, State, is_left, take_down};
 
 use crate::support::bpffs::Bpffs;
 use crate::support::capture::{self, Capture, Sender};
@@ -80,4 +80,49 @@ fn a_bpf_gate_is_followed_by_nftables() {
 #[test]
 fn nftables_is_followed_by_a_bpf_gate() {
     change(Choice::Nft, Choice::Bpf);
+}
+
+/// A process that was not given the bpffs would keep a gate of its own behind one that drops all it says.
+#[test]
+fn a_bpf_gate_that_cannot_be_seen_is_said_and_not_stood_behind() {
+    let (segment, bpffs) = (Segment::new(), Bpffs::new());
+    let node = segment.host("node", 1);
+    let elsewhere = std::env::temp_dir();
+    let gate = open(&node, &bpffs, Choice::Bpf);
+    drop(gate);
+    let unseen = |choice| node.netns.run(|| Gate::open(choice, &elsewhere, T)).map(drop);
+    for choice in [Choice::Auto, Choice::Nft] {
+        let error = unseen(choice).unwrap_err();
+        assert!(matches!(&error, GateError::OutOfReach(path) if *path == elsewhere), "{error}");
+        assert!(error.to_string().contains("--cleanup --bpffs"), "{error}");
+    }
+    assert!(matches!(node.netns.run(|| is_left(&elsewhere)), Err(GateError::OutOfReach(_))));
+    assert!(matches!(node.netns.run(|| take_down(&elsewhere)), Err(GateError::OutOfReach(_))));
+    node.netns.run(|| take_down(bpffs.path())).unwrap();
+    assert!(!node.netns.run(|| is_left(&elsewhere)).unwrap());
+    unseen(Choice::Auto).unwrap();
+}
+
+/// The trace of a BPF gate goes with it, however it goes.
+#[test]
+fn a_bpf_gate_that_went_is_not_looked_for() {
+    let (segment, bpffs) = (Segment::new(), Bpffs::new());
+    let node = segment.host("node", 1);
+    let elsewhere = std::env::temp_dir();
+    let ends: [fn(Gate, &Host, &Bpffs); 3] = [
+        |gate, node, _| node.netns.run(|| gate.dismantle()).unwrap(),
+        |gate, node, bpffs| {
+            drop(gate);
+            drop(open(node, bpffs, Choice::Nft));
+        },
+        |gate, node, bpffs| {
+            drop(gate);
+            std::fs::remove_dir_all(bpffs.path().join("vipkeeper")).unwrap();
+            drop(open(node, bpffs, Choice::Nft));
+        },
+    ];
+    for end in ends {
+        end(open(&node, &bpffs, Choice::Bpf), &node, &bpffs);
+        node.netns.run(|| Gate::open(Choice::Nft, &elsewhere, T)).map(drop).unwrap();
+    }
 }

@@ -253,13 +253,17 @@ impl Bpf {
         Ok(verdict == program::NEXT)
     }
 
-    /// Whether a former process has left something of this form for the calling thread's network namespace.
+    /// Whether a former process has left something of this form for the calling thread's network namespace; `None` where
+    /// there is no bpffs to look at.
     ///
     /// # Errors
     /// The kernel's reason.
-    pub fn is_there(bpffs: &Path) -> Result<bool, GateError> {
+    pub fn find(bpffs: &Path) -> Result<Option<bool>, GateError> {
+        if !is_bpffs(bpffs) {
+            return Ok(None);
+        }
         let folder = folder(bpffs, namespace()?);
-        Ok(is_bpffs(bpffs) && folder.exists() && !names(&folder)?.is_empty())
+        Ok(Some(folder.exists() && !names(&folder)?.is_empty()))
     }
 
     /// Takes away what a former process left, without any right to use BPF.

@@ -26,7 +26,7 @@ pub(super) struct Former {
 impl Former {
     /// Reads the table, if there is one.
     pub(super) fn read(socket: &Socket, timeout: Duration) -> io::Result<Self> {
-        let chains = chains(socket)?;
+        let chains = names_of_chains(socket, TABLE)?;
         let links = chains.iter().filter_map(|name| name.strip_prefix("ingress-")?.parse().ok());
         Ok(Self {
             fits: chains.contains(&rules::form(timeout)),
@@ -39,16 +39,16 @@ impl Former {
 
     /// Whether there is a table of any form.
     pub(super) fn exists(socket: &Socket) -> io::Result<bool> {
-        Ok(!chains(socket)?.is_empty())
+        Ok(!names_of_chains(socket, TABLE)?.is_empty())
     }
 }
 
-/// The names of the table's chains; none if there is no table.
-fn chains(socket: &Socket) -> io::Result<BTreeSet<String>> {
+/// The names of a table's chains; none if there is no table.
+pub(super) fn names_of_chains(socket: &Socket, table: &str) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    let result = socket.dump(Verb::GetChains, &Attributes::default().text(1, TABLE), |body| {
+    let result = socket.dump(Verb::GetChains, &Attributes::default().text(1, table), |body| {
         let text = |kind| find(body, &[kind]).map(message::text);
-        if text(1).is_some_and(|table| table == TABLE) {
+        if text(1).is_some_and(|found| found == table) {
             names.extend(text(3));
         }
     });

@@ -9,6 +9,7 @@ mod alive;
 mod former;
 mod message;
 mod rules;
+pub(super) mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -607,6 +607,7 @@ pub struct AgentMetrics {
     beats: IntCounterVec,
     checks: IntCounterVec,
     healthy: IntGaugeVec,
+    gate_restored: IntCounter,
 }
 
 /// What a node's watch over others, and theirs over it, comes to.
@@ -639,6 +640,9 @@ const FAILOVER_BUCKETS: &[f64] =
 
 const WATCH_HELP: &str = "suspected: another node was silent; refuted: it was heard again; fenced: this node took its right; \
      right_lost: this node's right was taken or given up; self_fenced: this node's gate shut for want of evidence.";
+
+const REPAIRED_HELP: &str = "Addresses that something else removed and that were put back.";
+const RESTORED_HELP: &str = "Times that the nftables gate was put back, for something else had changed or removed it.";
 
 /// The histogram of failovers.
 fn failover_time() -> Histogram {
@@ -687,10 +691,7 @@ impl AgentMetrics {
                 "Datagrams at the heartbeat port that were not taken.",
                 &["reason"],
             ),
-            repaired: count(
-                "vipkeeper_addresses_repaired_total",
-                "Addresses that something else removed and that were put back.",
-            ),
+            repaired: count("vipkeeper_addresses_repaired_total", REPAIRED_HELP),
             failovers: metrics.counters(
                 "vipkeeper_failovers_total",
                 "VirtualIPs that came to this node from another, by why.",
@@ -719,6 +720,7 @@ impl AgentMetrics {
                 "1 if the health check of a VirtualIP that this node answers for passes, else 0.",
                 &["namespace", "name"],
             ),
+            gate_restored: count("vipkeeper_gate_restored_total", RESTORED_HELP),
         };
         new.begin_at_zero();
         new
@@ -775,6 +777,11 @@ impl AgentMetrics {
     /// An address was put back.
     pub fn repaired(&self) {
         self.repaired.inc();
+    }
+
+    /// The gate was put back so many times.
+    pub fn gate_restored(&self, times: u64) {
+        self.gate_restored.inc_by(times);
     }
 
     /// A VIP came to this node from another; `dark` is how long nobody answered.

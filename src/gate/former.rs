@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::nft::trace;
-use super::{Bpf, Entry, Gate, GateError, Nft, State};
+use super::{Bpf, Entry, Gate, GateError, Nft, Ownership, State};
 
 /// Whether a gate of either kind has been left in the calling thread's network namespace.
 ///
@@ -26,7 +26,7 @@ pub fn take_down(bpffs: &Path) -> Result<(), GateError> {
         forget_bpf()?;
     }
     // The timeout does not matter: the table goes.
-    if left_nft()? { Nft::open(Duration::from_millis(1))?.dismantle() } else { Ok(()) }
+    if left_nft()? { open_nft(Duration::from_millis(1))?.dismantle() } else { Ok(()) }
 }
 
 /// Whether there are pins of a BPF gate.
@@ -54,8 +54,12 @@ fn left_nft() -> Result<bool, GateError> {
     }
 }
 
+fn open_nft(timeout: Duration) -> Result<Nft, GateError> {
+    Nft::open(timeout, Ownership::WherePossible)
+}
+
 pub(super) fn from_nft(gate: Gate, timeout: Duration) -> Result<Gate, GateError> {
-    if left_nft()? { adopt(gate, Gate::Nft(Nft::open(timeout)?)) } else { Ok(gate) }
+    if left_nft()? { adopt(gate, Gate::Nft(open_nft(timeout)?)) } else { Ok(gate) }
 }
 
 pub(super) fn from_bpf(gate: Gate, bpffs: &Path) -> Result<Gate, GateError> {

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::bpf::{Bpf, Deadlines, Direction};
 pub use self::former::{is_left, take_down};
-pub use self::nft::Nft;
+pub use self::nft::{Nft, Ownership};
 use crate::core::time::Time;
 use crate::core::view::Gate as Kind;
 
@@ -96,7 +97,7 @@ impl Gate {
     }
 
     fn open_nft(bpffs: &Path, timeout: Duration) -> Result<Self, GateError> {
-        former::from_bpf(Self::Nft(Nft::open(timeout)?), bpffs)
+        former::from_bpf(Self::Nft(Nft::open(timeout, Ownership::WherePossible)?), bpffs)
     }
 
     /// Which kind it is.
@@ -224,6 +225,27 @@ impl Gate {
         match self {
             Self::Bpf(gate) => gate.entries(),
             Self::Nft(gate) => Ok(gate.entries().clone()),
+        }
+    }
+
+    /// Tells, by being readable, that [`Self::look`] may have something to do; `None` where that never is.
+    #[must_use]
+    pub fn watched(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Bpf(_) => None,
+            Self::Nft(gate) => gate.watched(),
+        }
+    }
+
+    /// Puts the gate back if anybody else has changed it or taken it away, and says how often that was since this was
+    /// asked last.
+    ///
+    /// # Errors
+    /// The kernel's reason; then the next look tries again.
+    pub fn look(&mut self) -> Result<u64, GateError> {
+        match self {
+            Self::Bpf(_) => Ok(0),
+            Self::Nft(gate) => gate.look(),
         }
     }
 

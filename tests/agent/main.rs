@@ -8,6 +8,7 @@ mod support;
 mod announcing;
 mod conflicts;
 mod exclusive;
+mod flushed;
 mod heartbeats;
 mod holding;
 mod links;

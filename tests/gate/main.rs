@@ -8,5 +8,6 @@ mod former;
 mod keeping;
 mod lateness;
 mod nft;
+mod others;
 mod verdicts;
 mod wire;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
 use vipkeeper::clock;
-use vipkeeper::gate::{Choice, Entry, Gate, GateError, Nft, State};
+use vipkeeper::gate::{Choice, Entry, Gate, GateError, Nft, Ownership, State};
 use vipkeeper::netlink::Netlink;
 
 use crate::lateness::{Forked, question};
@@ -25,7 +25,7 @@ fn vips() -> [IpAddr; 2] {
 }
 
 fn open(host: &Host) -> Nft {
-    let mut gate = host.netns.run(|| Nft::open(T)).unwrap();
+    let mut gate = host.netns.run(|| Nft::open(T, Ownership::WherePossible)).unwrap();
     let links = links(host);
     host.netns.run(|| links.into_iter().for_each(|link| gate.attach(link).unwrap()));
     gate
@@ -182,11 +182,11 @@ fn the_next_process_finds_addresses_and_links_and_nothing_passes_meanwhile() {
     for (ip, entry) in vips().into_iter().zip(wanted) {
         gate.set(ip, entry).unwrap();
     }
-    let refused = node.netns.run(|| Nft::open(T)).unwrap_err();
+    let refused = node.netns.run(|| Nft::open(T, Ownership::WherePossible)).unwrap_err();
     assert!(matches!(refused, GateError::Locked(_)), "{refused}");
     drop(gate);
     assert!(!reached(&client));
-    let mut gate = node.netns.run(|| Nft::open(T)).unwrap();
+    let mut gate = node.netns.run(|| Nft::open(T, Ownership::WherePossible)).unwrap();
     assert_eq!(
         gate.entries().iter().map(|(ip, entry)| (*ip, *entry)).collect::<Vec<_>>(),
         vips().into_iter().zip(wanted).collect::<Vec<_>>()
@@ -211,12 +211,12 @@ fn people_can_read_it_with_nft_and_ten_thousand_addresses_are_taken_over() {
     let netns = Netns::new("many");
     let address = |n: u32| IpAddr::from(std::net::Ipv4Addr::from(0x0a00_0000 + n));
     netns.run(|| {
-        let mut gate = Nft::open(T).unwrap();
+        let mut gate = Nft::open(T, Ownership::WherePossible).unwrap();
         for n in 0..10_000 {
             gate.set(address(n), Entry { segment: 1, state: State::Claim, hard: n % 2 == 0 }).unwrap();
         }
         drop(gate);
-        assert_eq!(Nft::open(T).unwrap().entries().len(), 10_000);
+        assert_eq!(Nft::open(T, Ownership::WherePossible).unwrap().entries().len(), 10_000);
     });
     let list = netns.command("nft").args(["list", "table", "netdev", "vipkeeper"]).output().unwrap();
     let text = String::from_utf8([list.stdout, list.stderr].concat()).unwrap();

@@ -83,6 +83,22 @@ impl Thread {
         }
     }
 
+    /// Puts the gate back if somebody else has taken it away. Until it stands nothing else is said or done.
+    pub(super) fn look_at_gate(&mut self) {
+        loop {
+            match self.gate.look() {
+                Ok(0) => return,
+                Ok(times) => {
+                    self.metrics.gate_restored(times);
+                    self.failed("somebody else has changed or removed the gate's table; it is put back".to_owned());
+                    return;
+                }
+                Err(error) => self.failed(format!("the gate is not put back: {error}")),
+            }
+            std::thread::sleep(AGAIN);
+        }
+    }
+
     /// Brings the gate's entries of VIPs in line with what their machines want, as far as their addresses are known, and
     /// says so.
     pub(super) fn apply(&mut self, uids: &[String]) {

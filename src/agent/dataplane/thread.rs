@@ -31,7 +31,7 @@ pub(super) struct Thread {
     pub(super) gate: Gate,
     pub(super) keys: Keys,
     pub(super) timing: Timing,
-    metrics: AgentMetrics,
+    pub(super) metrics: AgentMetrics,
     /// By how many parts per million the clock was slewed when it was looked at last.
     slew: u32,
     orders: Receiver<Order>,
@@ -69,6 +69,7 @@ impl Thread {
         loop {
             let due = self.segments.iter().map(Segment::due).min();
             self.wait(due);
+            self.look_at_gate();
             let now = clock::now();
             // Whoever slept past its timer first drops what is queued: it speaks of the time before.
             if due.is_some_and(|due| now.since(due) >= self.timing.beat) {
@@ -114,9 +115,11 @@ impl Thread {
         });
         let wake = || PollFd::new(&*self.wake, PollFlags::IN);
         let sockets = self.segments.iter().filter_map(Segment::socket).map(|s| PollFd::new(s, PollFlags::IN));
-        let mut sockets = [PollFd::new(self.links.socket(), PollFlags::IN)].into_iter().chain(sockets);
+        let gate = self.gate.watched().map(|gate| PollFd::from_borrowed_fd(gate, PollFlags::IN));
+        let links = PollFd::new(self.links.socket(), PollFlags::IN);
+        let mut sockets = [Some(links), gate].into_iter().flatten().chain(sockets);
         // An interrupted wait is a short one.
-        let _interrupted = if self.segments.len() + 1 < WATCHED {
+        let _interrupted = if self.segments.len() + 2 < WATCHED {
             let mut watched: [PollFd<'_>; WATCHED] = std::array::from_fn(|_| sockets.next().unwrap_or_else(wake));
             poll(&mut watched, timeout.as_ref())
         } else {

@@ -68,6 +68,15 @@ impl Alive {
         }
     }
 
+    /// What puts the element back where somebody took it away.
+    pub(super) fn again(&self, now: Time) -> Step {
+        match self.until.map(|until| Self::until(until, now, Duration::MAX)) {
+            None => Step::Forever,
+            Some(Step::Shut) => Step::Nothing,
+            Some(step) => step,
+        }
+    }
+
     fn until(at: Time, now: Time, longest: Duration) -> Step {
         // Timeouts are whole milliseconds.
         let left = at.since(now).min(longest).as_millis();
@@ -170,6 +179,20 @@ mod tests {
         let mut next = Alive::adopted(Some(at(16_000)));
         assert_eq!(set(&mut next, Some(at(17_000)), at(1_500)), Step::Nothing);
         assert!(next.mark(at(1_501), T));
+    }
+
+    #[test]
+    fn what_somebody_took_away_comes_back_for_the_time_that_was_left() {
+        let mut alive = Alive::NONE;
+        assert_eq!(alive.again(at(1_000)), Step::Nothing);
+        set(&mut alive, Some(at(1_500)), at(1_000));
+        assert_eq!(alive.again(at(1_000)), Step::Nothing, "nothing was marked yet");
+        assert!(alive.mark(at(1_100), T));
+        assert_eq!(alive.again(at(1_150)), Step::For(Duration::from_millis(250)));
+        assert!(!alive.done(alive.again(at(1_150)), at(1_160), T));
+        assert!(alive.done(Step::For(Duration::from_millis(250)), at(1_551), T), "it would be there for too long");
+        set(&mut alive, None, at(2_000));
+        assert_eq!(alive.again(at(9_000)), Step::Forever);
     }
 
     #[test]

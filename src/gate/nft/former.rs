@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::message::{self, Attributes, Socket, Verb, find, parse};
-use super::rules::{self, ALIVE, Map, TABLE};
+use super::rules::{self, ALIVE, Map, OWNER, PERSIST, TABLE};
 use crate::gate::Entry;
 
 /// The table as it was found.
@@ -14,6 +14,10 @@ use crate::gate::Entry;
 pub(super) struct Former {
     /// There is one, of the form that this version makes for this timeout.
     pub(super) fits: bool,
+    /// A process that has not ended yet, or not quite, owns it.
+    pub(super) owned: bool,
+    /// It stays without an owner.
+    pub(super) persists: bool,
     pub(super) entries: BTreeMap<IpAddr, Entry>,
     /// The segments that have chains.
     pub(super) segments: BTreeSet<u16>,
@@ -26,10 +30,12 @@ pub(super) struct Former {
 impl Former {
     /// Reads the table, if there is one.
     pub(super) fn read(socket: &Socket, timeout: Duration) -> io::Result<Self> {
-        let chains = names_of_chains(socket, TABLE)?;
+        let (flags, chains) = (flags(socket)?, names_of_chains(socket, TABLE)?);
         let links = chains.iter().filter_map(|name| name.strip_prefix("ingress-")?.parse().ok());
         Ok(Self {
             fits: chains.contains(&rules::form(timeout)),
+            owned: flags & OWNER != 0,
+            persists: flags & PERSIST != 0,
             entries: entries(socket)?,
             segments: chains.iter().filter_map(|name| Some(rules::meaning(name)?.0)).collect(),
             links: links.filter_map(|link| Some((link, socket.name_of(link).ok()?))).collect(),
@@ -41,6 +47,18 @@ impl Former {
     pub(super) fn exists(socket: &Socket) -> io::Result<bool> {
         Ok(!names_of_chains(socket, TABLE)?.is_empty())
     }
+}
+
+/// The table's flags; none if there is no table.
+fn flags(socket: &Socket) -> io::Result<u32> {
+    let mut flags = 0;
+    socket.dump(Verb::GetTables, &Attributes::default(), |body| {
+        if find(body, &[1]).map(message::text).is_some_and(|table| table == TABLE) {
+            let octets = find(body, &[2]).and_then(|octets| octets.first_chunk().copied());
+            flags = octets.map_or(0, u32::from_be_bytes);
+        }
+    })?;
+    Ok(flags)
 }
 
 /// The names of a table's chains; none if there is no table.

@@ -14,6 +14,7 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv,
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Verb {
     NewTable = 0,
+    GetTables = 1,
     DelTable = 2,
     NewChain = 3,
     GetChains = 4,
@@ -25,11 +26,11 @@ pub(super) enum Verb {
     DelElements = 14,
 }
 
-const SUBSYSTEM: u16 = 10;
+pub(super) const SUBSYSTEM: u16 = 10;
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
 /// `NFPROTO_NETDEV`
-const FAMILY: u8 = 5;
+pub(super) const FAMILY: u8 = 5;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 const REQUEST: u16 = 1;
@@ -38,7 +39,7 @@ const DUMP: u16 = 0x300;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
 const NESTED: u16 = 0x8000;
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 
 /// How long to wait for the kernel, which may be busy with somebody else's transaction.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -112,7 +113,7 @@ pub(super) fn text(value: &[u8]) -> String {
 }
 
 /// Changes that are made all or none.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
     sequence: u32,
@@ -143,7 +144,8 @@ impl Batch {
         let flags = match verb {
             Verb::NewTable | Verb::NewChain | Verb::NewSet | Verb::NewElements => CREATE,
             Verb::NewRule => CREATE | APPEND,
-            Verb::DelTable | Verb::DelChain | Verb::DelElements | Verb::GetChains | Verb::GetElements => 0,
+            Verb::DelTable | Verb::DelChain | Verb::DelElements => 0,
+            Verb::GetTables | Verb::GetChains | Verb::GetElements => 0,
         };
         self.push(SUBSYSTEM << 8 | verb as u16, REQUEST | ACK | flags, FAMILY, 0, attributes);
         self
@@ -166,14 +168,19 @@ impl Socket {
         Ok(Self(socket))
     }
 
+    /// What the kernel calls this socket; changes that come from it are told under that number.
+    pub(super) fn port(&self) -> io::Result<u32> {
+        Ok(SocketAddrNetlink::try_from(rustix::net::getsockname(&self.0)?)?.pid())
+    }
+
     /// The name of a link of the calling thread's network namespace.
     pub(super) fn name_of(&self, link: u32) -> io::Result<String> {
         Ok(rustix::net::netdevice::index_to_name(&self.0, link)?)
     }
 
     /// Makes the changes of a batch, all or none.
-    pub(super) fn commit(&self, mut batch: Batch) -> io::Result<()> {
-        let last = batch.sequence;
+    pub(super) fn commit(&self, batch: &Batch) -> io::Result<()> {
+        let (last, mut batch) = (batch.sequence, batch.clone());
         batch.push(BATCH_END, REQUEST, 0, SUBSYSTEM, &Attributes::default());
         send(&self.0, &batch.bytes, rustix::net::SendFlags::empty())?;
         let mut first_error = None;

@@ -4,12 +4,18 @@
 //! The timeout is relative: a process that is stopped between its check and its send may refresh it once more when it
 //! wakes, so two nodes may claim an address for at most that timeout. It is never refreshed by a transaction, for those
 //! wait behind others' (kube-proxy's take up to 0.4 s).
+//!
+//! Where the kernel can (6.9), nobody but this process changes the table, and it stays after the process has ended, for
+//! the next one. Elsewhere what others change (`nft flush ruleset`) is put back as soon as the kernel tells of it.
 
 mod alive;
 mod former;
+mod keeping;
 mod message;
 mod rules;
 pub(super) mod trace;
+mod watch;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -20,8 +26,10 @@ use std::time::Duration;
 
 use self::alive::{Alive, Step};
 use self::former::Former;
+pub use self::keeping::Ownership;
 use self::message::{Attributes, Batch, Socket, Verb};
-use self::rules::{ALIVE, Map, TABLE};
+use self::rules::TABLE;
+use self::watch::Watch;
 use super::{Entry, GateError};
 use crate::clock;
 use crate::core::time::Time;
@@ -42,6 +50,12 @@ pub struct Nft {
     links: BTreeSet<u32>,
     /// What keeps each segment open.
     alive: BTreeMap<u16, Alive>,
+    /// Tells what others change; `None` where they cannot.
+    watch: Option<Watch>,
+    /// The table may not be as it should be.
+    stale: bool,
+    /// How often it was put back because others had changed it, since that was asked last.
+    restored: u64,
 }
 
 impl Nft {
@@ -51,7 +65,7 @@ impl Nft {
     ///
     /// # Errors
     /// [`GateError`]: another agent has it, or the kernel's reason.
-    pub fn open(timeout: Duration) -> Result<Self, GateError> {
+    pub fn open(timeout: Duration, ownership: Ownership) -> Result<Self, GateError> {
         let lock =
             SocketAddr::from_abstract_name(LOCK).and_then(|name| UnixListener::bind_addr(&name)).map_err(|error| {
                 match error.kind() {
@@ -60,18 +74,25 @@ impl Nft {
                 }
             })?;
         let socket = Socket::open().map_err(GateError::kernel("open a netlink socket"))?;
-        // An element's time left is counted from before it was read: it is never taken to be there for longer.
-        let now = clock::now();
-        let former = Former::read(&socket, timeout).map_err(GateError::kernel("read the table of a former process"))?;
-        if !former.fits {
-            let batch = again(&former, timeout);
-            socket.commit(batch).map_err(GateError::kernel("make the table"))?;
-        }
-        let alive = former.alive.iter().filter(|_| former.fits);
-        let alive = alive.map(|(segment, left)| (*segment, Alive::adopted(left.map(|left| now + left)))).collect();
-        let segments = if former.fits { former.segments } else { segments_of(&former.entries) };
-        let links = former.links.into_keys().collect();
-        Ok(Self { socket, _lock: lock, timeout, entries: former.entries, segments, links, alive })
+        // Before the table is looked at, so that nothing is missed.
+        let watch = Watch::open(&socket).map_err(GateError::kernel("watch over nf_tables"))?;
+        let (now, former) = keeping::former(&socket, timeout)?;
+        let settled = keeping::settle(&socket, &former, (timeout, now), ownership);
+        let (owned, put) = settled.map_err(GateError::kernel("make the table"))?;
+        let mut gate = Self {
+            socket,
+            _lock: lock,
+            timeout,
+            segments: if former.fits { former.segments } else { whole::segments_of(&former.entries) },
+            entries: former.entries,
+            links: former.links.into_keys().collect(),
+            alive: keeping::adopted(former.fits, &former.alive, now),
+            watch: (!owned).then_some(watch),
+            stale: false,
+            restored: 0,
+        };
+        gate.all_done(put)?;
+        Ok(gate)
     }
 
     /// Whether an agent has left a table in the calling thread's network namespace.
@@ -100,7 +121,7 @@ impl Nft {
         }
         let what = "put the gate on a link";
         let device = self.socket.name_of(link).map_err(GateError::kernel(what))?;
-        self.commit(what, attach(Batch::new(), link, &device))?;
+        self.commit(what, &whole::attach(Batch::new(), link, &device))?;
         self.links.insert(link);
         Ok(())
     }
@@ -117,7 +138,7 @@ impl Nft {
         let batch = chains.iter().fold(Batch::new(), |batch, name| {
             batch.change(Verb::DelChain, &Attributes::default().text(1, TABLE).text(3, name))
         });
-        match self.socket.commit(batch) {
+        match self.socket.commit(&batch) {
             // The chains went with their link.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result.map_err(GateError::kernel("take the gate off a link")),
@@ -152,14 +173,14 @@ impl Nft {
         if wanted.is_empty() {
             return Ok(());
         }
-        let mut segments = segments_of(&wanted);
+        let mut segments = whole::segments_of(&wanted);
         segments.retain(|segment| !self.segments.contains(segment));
         let mut batch = segments.iter().copied().fold(Batch::new(), rules::segment);
         for (ip, entry) in &wanted {
             // The kernel keeps what an element has: a change takes it away and puts it back, in one transaction.
-            batch = add(remove(batch, *ip, self.entries.get(ip).copied()), *ip, *entry);
+            batch = whole::add(whole::remove(batch, *ip, self.entries.get(ip).copied()), *ip, *entry);
         }
-        self.commit("set addresses", batch)?;
+        self.commit("set addresses", &batch)?;
         self.segments.append(&mut segments);
         self.entries.append(&mut wanted);
         Ok(())
@@ -171,7 +192,7 @@ impl Nft {
     /// The kernel's reason.
     pub fn remove(&mut self, ip: IpAddr) -> Result<(), GateError> {
         if let Some(before) = self.entries.get(&ip).copied() {
-            self.commit("remove an address", remove(Batch::new(), ip, Some(before)))?;
+            self.commit("remove an address", &whole::remove(Batch::new(), ip, Some(before)))?;
             self.entries.remove(&ip);
         }
         Ok(())
@@ -219,8 +240,13 @@ impl Nft {
         if marked { Self::mark(segment) } else { 0 }
     }
 
-    fn carry_out(&mut self, segment: u16, mut alive: Alive, step: Step) -> Result<(), GateError> {
+    fn carry_out(&mut self, segment: u16, alive: Alive, step: Step) -> Result<(), GateError> {
         self.put(segment, step)?;
+        self.done(segment, alive, step)
+    }
+
+    /// A step has been done to the segment's element, of which this is known.
+    fn done(&mut self, segment: u16, mut alive: Alive, step: Step) -> Result<(), GateError> {
         if alive.done(step, clock::now(), self.timeout) {
             // This process did not run meanwhile: what it put there counts from too late an instant.
             self.put(segment, Step::Shut)?;
@@ -232,16 +258,16 @@ impl Nft {
 
     /// Does a step to the segment's element. One that is there keeps its timeout, so it is taken away first; for that it
     /// must be there.
-    fn put(&self, segment: u16, step: Step) -> Result<(), GateError> {
-        let element = alive(segment, None);
+    fn put(&mut self, segment: u16, step: Step) -> Result<(), GateError> {
+        let element = whole::alive(segment, None);
         let gone = Batch::new().change(Verb::NewElements, &element).change(Verb::DelElements, &element);
         let batch = match step {
             Step::Nothing => return Ok(()),
             Step::Shut => gone,
             Step::Forever => gone.change(Verb::NewElements, &element),
-            Step::For(left) => gone.change(Verb::NewElements, &alive(segment, Some(left))),
+            Step::For(left) => gone.change(Verb::NewElements, &whole::alive(segment, Some(left))),
         };
-        self.commit("keep a segment's time", batch)
+        self.commit("keep a segment's time", &batch)
     }
 
     /// Removes the table: every address passes then.
@@ -250,68 +276,7 @@ impl Nft {
     /// The kernel's reason.
     pub fn dismantle(self) -> Result<(), GateError> {
         let table = Attributes::default().text(1, TABLE);
-        self.commit("remove the table", Batch::new().change(Verb::NewTable, &table).change(Verb::DelTable, &table))
+        let batch = Batch::new().change(Verb::NewTable, &table).change(Verb::DelTable, &table);
+        self.socket.commit(&batch).map_err(GateError::kernel("remove the table"))
     }
-
-    fn commit(&self, what: &'static str, batch: Batch) -> Result<(), GateError> {
-        self.socket.commit(batch).map_err(GateError::kernel(what))
-    }
-}
-
-fn attach(batch: Batch, link: u32, device: &str) -> Batch {
-    [true, false].into_iter().fold(batch, |batch, ingress| rules::base(batch, link, device, ingress))
-}
-
-fn octets(ip: IpAddr) -> Vec<u8> {
-    match ip {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    }
-}
-
-fn segments_of(entries: &BTreeMap<IpAddr, Entry>) -> BTreeSet<u16> {
-    entries.values().map(|entry| entry.segment).collect()
-}
-
-/// The table anew with what a former one said: one transaction, so that nothing passes between the two.
-fn again(former: &Former, timeout: Duration) -> Batch {
-    let mut batch = rules::table(timeout);
-    batch = former.links.iter().fold(batch, |batch, (link, device)| attach(batch, *link, device));
-    batch = segments_of(&former.entries).into_iter().fold(batch, rules::segment);
-    former.entries.iter().fold(batch, |batch, (ip, entry)| add(batch, *ip, *entry))
-}
-
-fn key(octets: &[u8]) -> Attributes {
-    Attributes::default().nest(1, Attributes::default().bytes(1, octets))
-}
-
-fn element(set: &str, element: Attributes) -> Attributes {
-    Attributes::default().text(1, TABLE).text(2, set).list(3, [element])
-}
-
-/// The element of a segment, which goes after so long.
-fn alive(segment: u16, timeout: Option<Duration>) -> Attributes {
-    let millis = timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-    element(ALIVE, millis.into_iter().fold(key(&Nft::mark(segment).to_ne_bytes()), |key, millis| key.wide(4, millis)))
-}
-
-/// The maps that an address is in.
-fn maps(entry: Entry) -> impl Iterator<Item = Map> {
-    [Some(Map::Claim), entry.hard.then_some(Map::Serve)].into_iter().flatten()
-}
-
-fn add(batch: Batch, ip: IpAddr, entry: Entry) -> Batch {
-    let octets = octets(ip);
-    maps(entry).fold(batch, |batch, map| {
-        let jump = rules::jump_data(&map.chain(entry.segment, entry.state));
-        batch.change(Verb::NewElements, &element(map.name(octets.len()), key(&octets).nest(2, jump)))
-    })
-}
-
-fn remove(batch: Batch, ip: IpAddr, entry: Option<Entry>) -> Batch {
-    let octets = octets(ip);
-    entry
-        .into_iter()
-        .flat_map(maps)
-        .fold(batch, |batch, map| batch.change(Verb::DelElements, &element(map.name(octets.len()), key(&octets))))
 }

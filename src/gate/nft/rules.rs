@@ -19,6 +19,9 @@ use crate::gate::State;
 /// The table's name; its family is netdev.
 pub(super) const TABLE: &str = "vipkeeper";
 pub(super) const ALIVE: &str = "alive";
+/// Flags of a table.
+pub(super) const OWNER: u32 = 2;
+pub(super) const PERSIST: u32 = 4;
 /// The upper half of every segment's mark.
 pub(super) const MARK: u32 = 0x5656_0000;
 
@@ -101,12 +104,18 @@ pub(super) fn segment(batch: Batch, segment: u16) -> Batch {
         })
 }
 
+/// The table as one that only this socket changes, and that stays without an owner when the socket is closed
+/// (`NFT_TABLE_F_OWNER`, `NFT_TABLE_F_PERSIST`). One without an owner that stays like this is taken over by it.
+pub(super) fn own() -> Attributes {
+    Attributes::default().text(1, TABLE).number(2, OWNER | PERSIST)
+}
+
 /// A batch that makes the table anew, without links.
-pub(super) fn table(timeout: Duration) -> Batch {
+pub(super) fn table(timeout: Duration, owned: bool) -> Batch {
     let name = Attributes::default().text(1, TABLE);
     // Deleting wants it to be there, so it is made first.
     let mut batch = Batch::new().change(Verb::NewTable, &name).change(Verb::DelTable, &name);
-    batch = batch.change(Verb::NewTable, &name);
+    batch = batch.change(Verb::NewTable, &if owned { own() } else { name });
     batch = batch.change(Verb::NewSet, &set(ALIVE, 4, false));
     for map in [Map::Claim, Map::Serve] {
         for octets in [4, 16] {

@@ -19,7 +19,7 @@ pub(in crate::gate) fn leave() -> Result<(), GateError> {
     let table = Attributes::default().text(1, TABLE);
     let chain = Attributes::default().text(1, TABLE).text(3, CHAIN);
     let batch = Batch::new().change(Verb::NewTable, &table).change(Verb::NewChain, &chain);
-    commit("leave a trace of the gate", batch)
+    commit("leave a trace of the gate", &batch)
 }
 
 /// Removes the trace; it need not be there.
@@ -29,7 +29,7 @@ pub(in crate::gate) fn leave() -> Result<(), GateError> {
 pub(in crate::gate) fn remove() -> Result<(), GateError> {
     let table = Attributes::default().text(1, TABLE);
     // Deleting wants it to be there.
-    commit("remove the trace of a gate", Batch::new().change(Verb::NewTable, &table).change(Verb::DelTable, &table))
+    commit("remove the trace of a gate", &Batch::new().change(Verb::NewTable, &table).change(Verb::DelTable, &table))
 }
 
 /// Whether the trace is there; where there is no nftables, there is none.
@@ -45,6 +45,6 @@ pub(in crate::gate) fn is_there() -> Result<bool, GateError> {
     }
 }
 
-fn commit(what: &'static str, batch: Batch) -> Result<(), GateError> {
+fn commit(what: &'static str, batch: &Batch) -> Result<(), GateError> {
     Socket::open().and_then(|socket| socket.commit(batch)).map_err(GateError::kernel(what))
 }

@@ -1,8 +1,10 @@
 //! What the failover machines need from the store, and what they ask of it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Node as ApiNode;
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -10,7 +12,8 @@ use tracing::{debug, info, warn};
 
 use super::announcer::Order::Again;
 use super::dataplane::{DataPlane, News, Order};
-use super::gateway::Ask;
+use super::gateway;
+use super::requests::{Ask, Requests};
 use super::state::Pulse;
 use super::transitions::Arrival;
 use super::watches::{self, Watched};
@@ -23,6 +26,7 @@ use crate::core::interface::matches;
 use crate::core::node::{Input, Versioned};
 use crate::core::placement::{self, Candidate, Rejection};
 use crate::core::view::Patch;
+use crate::metrics::AgentMetrics;
 use crate::store::{Key, SharedStore, StoreError};
 use crate::wire::heartbeat::{Key as HeartbeatKey, Keys};
 
@@ -68,26 +72,19 @@ impl Agent {
             News::Again { link } => self.announcer.order(Again { link }),
             News::ProbeGateway { segment, link, from } => {
                 if let Some(gateway) = &self.gateway {
-                    gateway.ask(Ask { segment, link, from });
+                    gateway.ask(gateway::Ask { segment, link, from });
                 }
             }
             News::Patch { segment, ticket, purpose, patch } => {
-                if let Some(plane) = self.plane.clone() {
-                    let (store, metrics) = (SharedStore::clone(&self.store), self.metrics.clone());
-                    tokio::spawn(async move {
-                        let outcome = write(&store, &segment, purpose, &patch).await;
-                        if purpose == Purpose::Fence && matches!(outcome, Outcome::Applied { .. }) {
-                            metrics.fenced();
-                        }
-                        plane.order(Order::Patched { segment, ticket, outcome });
-                    });
-                }
+                self.ask(Ask::Write { segment, ticket, purpose, patch });
             }
-            News::Read { segment } => {
-                if let Some(plane) = self.plane.clone() {
-                    tokio::spawn(read(SharedStore::clone(&self.store), plane, segment));
-                }
-            }
+            News::Read { segment } => self.ask(Ask::Read { segment }),
+        }
+    }
+
+    fn ask(&self, ask: Ask) {
+        if let Some(requests) = &self.requests {
+            requests.ask(ask);
         }
     }
 
@@ -147,6 +144,10 @@ impl Agent {
         }
     }
 
+    fn those(&self, which: impl Fn(&Watched) -> bool) -> BTreeSet<String> {
+        self.vips.iter().filter(|(_, vip)| which(vip)).map(|(uid, _)| uid.clone()).collect()
+    }
+
     /// Tells the machines of all VIPs and nodes, as what successors are chosen by, if that has changed.
     pub(super) fn tell_placement(&mut self) {
         if !std::mem::take(&mut self.placement_changed) {
@@ -155,15 +156,12 @@ impl Agent {
         let Some(plane) = &self.plane else { return };
         let asker = |(uid, vip): (&String, &Watched)| (uid.clone(), asker(uid, vip, self.node.interfaces(uid)));
         let vips = self.vips.iter().map(asker).collect();
-        let those = |which: fn(&Watched) -> bool| {
-            self.vips.iter().filter(|(_, vip)| which(vip)).map(|(uid, _)| uid.clone()).collect()
-        };
         let placement = Placement {
             vips,
             nodes: self.candidates.clone(),
-            fast: those(|vip| vip.fast),
-            release: those(|vip| vip.release),
-            exclusive: those(|vip| vip.exclusive),
+            fast: self.those(|vip| vip.fast),
+            release: self.those(|vip| vip.release),
+            exclusive: self.those(|vip| vip.exclusive),
         };
         plane.order(Order::Placement(Arc::new(placement)));
     }
@@ -199,6 +197,27 @@ pub(super) fn candidate(name: &str, node: ApiNode) -> Candidate {
     Candidate { name: name.to_owned(), labels: node.metadata.labels.unwrap_or_default(), barrier }
 }
 
+/// The requests of a data plane to this store.
+pub(super) fn requests(store: &SharedStore, plane: DataPlane, metrics: &AgentMetrics) -> Requests {
+    let (store, metrics) = (SharedStore::clone(store), metrics.clone());
+    let make = move |ask| -> BoxFuture<'static, Option<Order>> {
+        let (store, metrics) = (SharedStore::clone(&store), metrics.clone());
+        Box::pin(async move {
+            match ask {
+                Ask::Write { segment, ticket, purpose, patch } => {
+                    let outcome = write(&store, &segment, purpose, &patch).await;
+                    if purpose == Purpose::Fence && matches!(outcome, Outcome::Applied { .. }) {
+                        metrics.fenced();
+                    }
+                    Some(Order::Patched { segment, ticket, outcome })
+                }
+                Ask::Read { segment } => read(&store, segment).await,
+            }
+        })
+    };
+    Requests::new(Arc::new(make), Arc::new(move |order| plane.order(order)))
+}
+
 async fn write(store: &SharedStore, segment: &str, purpose: Purpose, patch: &Patch) -> Outcome {
     info!(segment, ?purpose, "writing the view");
     match views::apply(store, segment, patch).await {
@@ -220,18 +239,19 @@ fn unknown(segment: &str, error: &StoreError) -> Outcome {
 }
 
 /// A read that fails is asked for again by the machine.
-async fn read(store: SharedStore, plane: DataPlane, segment: String) {
+async fn read(store: &SharedStore, segment: String) -> Option<Order> {
     match store.get(Kind::FailoverView, &Key::cluster(&segment)).await {
         Ok(Some(object)) => match watches::versioned(&object) {
             Ok(view) => {
                 let (version, view) = (number(&view), Arc::new(view.view));
-                plane.order(Order::View { segment, version, view, fresh: true });
+                return Some(Order::View { segment, version, view, fresh: true });
             }
             Err(error) => warn!(segment, %error, "the view does not parse"),
         },
         Ok(None) => debug!(segment, "there is no view yet"),
         Err(error) => warn!(segment, %error, "the view cannot be read"),
     }
+    None
 }
 
 /// The key of heartbeats, as the store has it; in a store that nobody else keeps (`make`), it is made where it is absent.

@@ -20,6 +20,7 @@ mod reach;
 mod realtime;
 mod registry;
 mod reports;
+mod requests;
 mod state;
 mod transitions;
 mod views;
@@ -40,6 +41,7 @@ use self::announcer::{Announcer, Order, Wire};
 use self::dataplane::{DataPlane, News, Order as PlaneOrder};
 use self::gateway::Gateway;
 use self::reports::Report;
+use self::requests::Requests;
 use self::state::{Pulse, Reply};
 use self::transitions::ToldOf;
 use self::watches::Watched;
@@ -175,14 +177,15 @@ pub async fn run(
         checks_changed: false,
         pulses: BTreeMap::new(),
         withdrawn: false,
-        store,
         told,
         steps,
         reports,
         announcer,
         gateway: plane.clone().map(|plane| Gateway::start(netlink.clone(), plane)),
+        requests: plane.clone().map(|plane| guard::requests(&store, plane, &metrics)),
         plane,
         metrics,
+        store,
     };
     let ended = agent.serve(&mut inputs, &mut news, &mut parts, &health, &config, &stop).await;
     health.set_ready(false);
@@ -238,6 +241,8 @@ struct Agent {
     plane: Option<DataPlane>,
     /// Who asks gateways for it.
     gateway: Option<Gateway>,
+    /// What it asks of the store.
+    requests: Option<Requests>,
     metrics: AgentMetrics,
 }
 

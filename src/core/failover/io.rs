@@ -163,6 +163,29 @@ pub enum Purpose {
     Restore,
 }
 
+/// Of the patches in one lane one is waited for: a newer one means that the former is not any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// About this node's own right.
+    Own,
+    /// About another's.
+    Fence,
+    /// About addresses.
+    House,
+}
+
+impl Purpose {
+    /// The lane of a patch.
+    #[must_use]
+    pub const fn lane(self) -> Lane {
+        match self {
+            Self::Register | Self::ChangeMode | Self::Renew | Self::Leave | Self::Resign | Self::Restore => Lane::Own,
+            Self::Fence => Lane::Fence,
+            Self::Trim | Self::Remove | Self::Move | Self::Bequeath => Lane::House,
+        }
+    }
+}
+
 /// Something worth knowing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {

@@ -38,7 +38,7 @@ use patches::Patches;
 use peers::Peer;
 use right::Own;
 
-pub use io::{Effect, Event, FOREVER, Input, Outcome, Placement, Purpose, VipState};
+pub use io::{Effect, Event, FOREVER, Input, Lane, Outcome, Placement, Purpose, VipState};
 pub use pulse::{Beats, PeerPulse, Pulse};
 pub use rules::{Rule, Rules};
 pub use timing::{Timing, TimingError};

@@ -1,6 +1,8 @@
 //! Patches of the view that are under way: one about this node's own right, one fence, one of housekeeping.
 
-use super::io::{Effect, Outcome, Purpose};
+use std::collections::BTreeMap;
+
+use super::io::{Effect, Lane, Outcome, Purpose};
 use super::rules::Rule;
 use super::{Failover, Intent};
 use crate::core::time::Time;
@@ -17,49 +19,36 @@ struct Sent {
     seq: u64,
 }
 
-/// What is under way, by [`Purpose::slot`].
+/// What is under way, by [`Purpose::lane`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct Patches {
     tickets: u64,
-    slots: [Option<Sent>; 3],
+    sent: BTreeMap<Lane, Sent>,
     /// Before this, no further housekeeping.
     pub(super) rest_until: Time,
 }
 
-const OWN: usize = 0;
-const FENCE: usize = 1;
-const HOUSE: usize = 2;
-
-impl Purpose {
-    const fn slot(self) -> usize {
-        match self {
-            Self::Register | Self::ChangeMode | Self::Renew | Self::Leave | Self::Resign | Self::Restore => OWN,
-            Self::Fence => FENCE,
-            Self::Trim | Self::Remove | Self::Move | Self::Bequeath => HOUSE,
-        }
-    }
-}
-
 impl Patches {
     pub(super) fn registering(&self) -> bool {
-        self.slots.get(OWN).is_some_and(Option::is_some)
+        self.sent.contains_key(&Lane::Own)
     }
 
     pub(super) fn fencing(&self) -> bool {
-        self.slots.get(FENCE).is_some_and(Option::is_some)
+        self.sent.contains_key(&Lane::Fence)
     }
 
     pub(super) fn keeping_house(&self) -> bool {
-        self.slots.get(HOUSE).is_some_and(Option::is_some)
+        self.sent.contains_key(&Lane::House)
     }
 
     /// When the first of them counts as unanswered.
     pub(super) fn earliest(&self) -> Option<Time> {
-        self.slots.iter().flatten().map(|sent| sent.until).min()
+        self.sent.values().map(|sent| sent.until).min()
     }
 
     fn take(&mut self, which: impl Fn(&Sent) -> bool) -> Option<Sent> {
-        self.slots.iter_mut().find(|slot| slot.as_ref().is_some_and(&which)).and_then(Option::take)
+        let lane = self.sent.iter().find(|(_, sent)| which(sent)).map(|(lane, _)| *lane)?;
+        self.sent.remove(&lane)
     }
 }
 
@@ -70,9 +59,7 @@ impl Failover {
         let ticket = self.patches.tickets;
         let until = now + self.timing.patience;
         let sent = Sent { ticket, purpose, at: now, until, seq: self.own.registered.seq };
-        if let Some(slot) = self.patches.slots.get_mut(purpose.slot()) {
-            *slot = Some(sent);
-        }
+        self.patches.sent.insert(purpose.lane(), sent);
         self.effects.push_back(Effect::Patch { ticket, purpose, patch });
     }
 

@@ -67,7 +67,13 @@ const FIVE: Group = (
 /// The client is the gateway that tells the survivor that it is not cut off itself.
 const TWO: Group = (
     Shape { nodes: 2, ..USUAL },
-    &[(Fault::Restarted, 1.0, 1), (Fault::CarrierLost, 2.0, 1), (Fault::PowerLost, 1.0, 1)],
+    &[
+        (Fault::Restarted, 1.0, 1),
+        (Fault::CarrierLost, 2.0, 1),
+        (Fault::DataCut, 2.0, 1),
+        (Fault::Deaf, 2.0, 1),
+        (Fault::PowerLost, 1.0, 1),
+    ],
 );
 const FAST: Group = (
     Shape { policy: Policy::Fast, profile: Profile::FastLan, ..USUAL },

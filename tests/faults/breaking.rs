@@ -119,6 +119,7 @@ impl Lab {
                 ];
                 return self.cut(&[Network::Data], &rules);
             }
+            Fault::ClockStep => self.nodes[victim].set_clock_ahead(3600),
             Fault::Hogs => return Trouble::Hogs(hogs()),
             Fault::KernelLoad => return Trouble::Work(kernel_load(&self.nodes[victim].station.netns)),
             Fault::Foreign => return Trouble::Work(self.foreign_claims()),
@@ -148,6 +149,7 @@ impl Lab {
         match fault {
             Fault::Terminated | Fault::Killed => self.start(victim),
             Fault::Stopped => self.nodes[victim].signal(Signal::CONT),
+            Fault::ClockStep => self.nodes[victim].set_clock_ahead(0),
             Fault::Drained => self.shared.node(&program(), "uncordon", &self.nodes[victim].name()),
             Fault::CarrierLost => {
                 let own = port(self.nodes[victim].station.number);

@@ -20,6 +20,7 @@ mod spread;
 mod station;
 mod store;
 mod table;
+mod wall;
 
 use std::time::Duration;
 
@@ -58,7 +59,13 @@ const NETWORKS: Group = (
 );
 const DISTURBANCES: Group = (
     USUAL,
-    &[(Fault::Foreign, 2.0, 1), (Fault::KernelLoad, 2.0, 1), (Fault::Hogs, 2.0, 1), (Fault::Terminated, 15.0, 1)],
+    &[
+        (Fault::ClockStep, 2.0, 1),
+        (Fault::Foreign, 2.0, 1),
+        (Fault::KernelLoad, 2.0, 1),
+        (Fault::Hogs, 2.0, 1),
+        (Fault::Terminated, 15.0, 1),
+    ],
 );
 const FIVE: Group = (
     Shape { nodes: 5, vips: 100, ..USUAL },

@@ -40,6 +40,7 @@ const ALL: &[Row] = &[
     (Fault::AddressDeleted, 1.0),
     (Fault::Foreign, 5.0),
     (Fault::DeletedDuring, 1.0),
+    (Fault::ClockStep, 5.0),
     (Fault::Hogs, 5.0),
     (Fault::KernelLoad, 5.0),
 ];

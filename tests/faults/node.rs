@@ -10,6 +10,7 @@ use crate::station::{CLIENT, Station};
 use crate::support::bpffs::Bpffs;
 use crate::support::process::Process;
 use crate::support::segment::Segment;
+use crate::wall::WallClock;
 
 pub(crate) struct Node {
     agent: Option<Process>,
@@ -17,12 +18,13 @@ pub(crate) struct Node {
     former: String,
     pub(crate) station: Station,
     pub(crate) bpffs: Bpffs,
+    clock: WallClock,
 }
 
 impl Node {
     pub(crate) fn new(data: &Segment, management: &Segment, number: u8) -> Self {
         let station = machine(data, management, number);
-        Self { agent: None, former: String::new(), station, bpffs: Bpffs::new() }
+        Self { agent: None, former: String::new(), station, bpffs: Bpffs::new(), clock: WallClock::new() }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -31,7 +33,15 @@ impl Node {
 
     /// Runs its agent: a process group of its own, for keepalived is two processes.
     pub(crate) fn run(&mut self, command: &mut Command) {
+        self.clock.give(command);
         self.agent = Some(Process::start(command.process_group(0)));
+    }
+
+    /// Steps the wall clock of its agent to so many seconds ahead of the machine's.
+    pub(crate) fn set_clock_ahead(&mut self, seconds: i64) {
+        let id = self.agent.as_ref().expect("an agent runs").id();
+        assert!(WallClock::is_in(id), "the agent goes by the machine's clock");
+        self.clock.set_ahead(seconds);
     }
 
     pub(crate) fn is_running(&self) -> bool {

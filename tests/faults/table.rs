@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     ApiKilled,
     /// The API server is stopped, and goes on.
     ApiFrozen,
+    /// The wall clock of the holder's agent is set an hour ahead, and back.
+    ClockStep,
     /// Four busy loops a processor.
     Hogs,
     /// The holder's kernel creates and deletes interfaces and loads 20,000 nftables rules, again and again.
@@ -168,6 +170,7 @@ impl Fault {
             Self::Split => "split",
             Self::ApiKilled => "API server killed",
             Self::ApiFrozen => "API server frozen",
+            Self::ClockStep => "clock step",
             Self::Hogs => "CPU hogs",
             Self::KernelLoad => "netlink and nft load",
             Self::AddressDeleted => "address deleted",
@@ -196,7 +199,9 @@ impl Fault {
             Self::Stopped | Self::KilledAndRestarted => Expected::Either(quick),
             Self::Lossy | Self::Hogs | Self::KernelLoad => Expected::Either(by_api),
             Self::Restarted | Self::Rolling => Expected::Stays(Duration::from_secs(1)),
-            Self::ApiCut | Self::ApiKilled | Self::ApiFrozen => Expected::Stays(Duration::from_secs(1)),
+            Self::ApiCut | Self::ApiKilled | Self::ApiFrozen | Self::ClockStep => {
+                Expected::Stays(Duration::from_secs(1))
+            }
             Self::AddressDeleted => Expected::Stays(Duration::from_secs(2)),
             // Its victim is the client's neighbour table; the address stays where it is.
             Self::Foreign => Expected::Stays(Duration::from_secs(60)),

@@ -4,6 +4,7 @@
 mod commands;
 mod contract;
 mod dir;
+mod kubeconfig;
 mod kubernetes;
 mod manifests;
 mod processes;

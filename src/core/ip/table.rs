@@ -1,8 +1,9 @@
 //! Which networks contain an address, each with a value: the longest, and all of them.
 //!
 //! The prefixes are flattened once into consecutive ranges, each owned by the longest prefix over it, and every prefix
-//! knows the next shorter one around it. A look-up is one step by the highest bits and a binary search among the ranges that
-//! share them, and a walk upwards if all are wanted. A table does not change: build a new one and swap it.
+//! knows the next shorter one around it. A look-up is one step by the highest bits, only where these do not settle it a
+//! binary search among the ranges that share them, and a walk upwards if all are wanted. A table does not change: build a
+//! new one and swap it.
 
 use std::net::IpAddr;
 
@@ -13,6 +14,10 @@ use super::prefix::{bounds, masked};
 
 /// No entry.
 const NONE: u32 = u32::MAX;
+/// No one owner: the ranges have to be searched.
+const SEVERAL: u32 = u32::MAX - 1;
+/// Up to so many parts an index has many for each range, so that most parts have one owner; half a megabyte.
+const FINE_PARTS: usize = 1 << 16;
 
 /// A prefix and what was said of it.
 #[derive(Debug, Clone)]
@@ -33,19 +38,30 @@ pub struct Table<T> {
 }
 
 /// Ranges that follow each other without a gap: where each begins and who owns it, with an index by the highest bits, so
-/// that a look-up compares only the few ranges that share them.
+/// that a look-up compares only the few ranges that share them, if there are several.
 #[derive(Debug, Clone)]
 struct Flat<N> {
     ranges: Vec<(N, u32)>,
-    /// For each part of the numbers from the first start on, of `1 << shift` numbers: how many ranges begin before it.
-    index: Vec<u32>,
+    /// One for each `1 << shift` numbers from the first start on, and one for the end.
+    index: Vec<Part>,
     shift: u32,
+}
+
+/// What is known of the numbers that have the highest bits in common.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    /// How many ranges begin before it.
+    before: u32,
+    /// Who owns all of it; else [`SEVERAL`].
+    owner: u32,
 }
 
 /// The bits of an address.
 trait Bits: Copy + Ord {
     /// How many parts of `1 << shift` lie between `from`, which is not greater, and this number.
     fn parts(self, from: Self, shift: u32) -> usize;
+    /// Whether this number is the first of its part.
+    fn begins_part(self, from: Self, shift: u32) -> bool;
     /// How many bits the distance from `from` has.
     fn distance_bits(self, from: Self) -> u32;
 }
@@ -56,6 +72,10 @@ macro_rules! bits {
             #[inline]
             fn parts(self, from: Self, shift: u32) -> usize {
                 usize::try_from((self - from) >> shift).unwrap_or(usize::MAX)
+            }
+
+            fn begins_part(self, from: Self, shift: u32) -> bool {
+                (self - from).trailing_zeros() >= shift
             }
 
             fn distance_bits(self, from: Self) -> u32 {
@@ -82,29 +102,46 @@ impl<N: Bits> Flat<N> {
         }
     }
 
-    /// Makes the index, once all ranges are there: between one and two parts for each range.
+    /// Makes the index, once all ranges are there: one or two parts for each range, of few ranges eight times as many.
     fn finish(&mut self) {
         let (Some((first, _)), Some((last, _))) = (self.ranges.first().copied(), self.ranges.last().copied()) else {
             return;
         };
-        let wanted = (self.ranges.len() * 2).ilog2();
+        let count = self.ranges.len() * 2;
+        let wanted = (count * 8).min(FINE_PARTS).max(count).ilog2();
         self.shift = last.distance_bits(first).saturating_sub(wanted);
-        let parts = last.parts(first, self.shift) + 1;
-        self.index = Vec::with_capacity(parts + 1);
-        for (before, (start, _)) in (0_u32..).zip(&self.ranges) {
+        self.index = Vec::with_capacity(last.parts(first, self.shift) + 2);
+        let mut reaching = NONE;
+        for (before, (start, owner)) in (0_u32..).zip(&self.ranges) {
             let part = start.parts(first, self.shift);
-            self.index.resize(self.index.len().max(part + 1), before);
+            if let Some(part) = self.index.get_mut(part) {
+                part.owner = SEVERAL;
+            } else {
+                self.index.resize(part, Part { before, owner: reaching });
+                let owner = if start.begins_part(first, self.shift) { *owner } else { SEVERAL };
+                self.index.push(Part { before, owner });
+            }
+            reaching = *owner;
         }
-        self.index.push(self.ranges.len() as u32);
+        self.index.push(Part { before: self.ranges.len() as u32, owner: NONE });
     }
 
     #[inline]
     fn owner(&self, number: N) -> u32 {
         let Some((first, _)) = self.ranges.first().filter(|(first, _)| *first <= number) else { return NONE };
-        let part = number.parts(*first, self.shift).min(self.index.len().saturating_sub(2));
-        let (Some(&from), Some(&to)) = (self.index.get(part), self.index.get(part + 1)) else { return NONE };
-        let sharing = self.ranges.get(from as usize..to as usize).unwrap_or_default();
-        let after = from as usize + sharing.partition_point(|(start, _)| *start <= number);
+        let at = number.parts(*first, self.shift).min(self.index.len().saturating_sub(2));
+        match self.index.get(at) {
+            Some(part) if part.owner == SEVERAL => self.search(number, at),
+            Some(part) => part.owner,
+            None => NONE,
+        }
+    }
+
+    /// The owner of a number in a part of several.
+    fn search(&self, number: N, part: usize) -> u32 {
+        let (Some(here), Some(next)) = (self.index.get(part), self.index.get(part + 1)) else { return NONE };
+        let sharing = self.ranges.get(here.before as usize..next.before as usize).unwrap_or_default();
+        let after = here.before as usize + sharing.partition_point(|(start, _)| *start <= number);
         after.checked_sub(1).and_then(|at| self.ranges.get(at)).map_or(NONE, |(_, owner)| *owner)
     }
 }
@@ -259,19 +296,23 @@ mod tests {
     proptest! {
         #[test]
         fn a_table_says_what_a_scan_of_the_list_says(
-            list in proptest::collection::vec((any::<u8>(), 0_u8..=8, any::<bool>()), 0..40),
-            addresses in proptest::collection::vec((any::<u8>(), any::<bool>()), 1..40),
+            list in proptest::collection::vec((any::<u8>(), 0_u8..=8, any::<bool>(), any::<bool>()), 0..40),
+            addresses in proptest::collection::vec((any::<u8>(), any::<bool>(), any::<bool>()), 1..40),
         ) {
-            // Only the highest octet varies, so that prefixes nest and meet often.
-            let address = |octet: u8, v4: bool| {
+            // Only the highest or only the lowest octet varies, so that prefixes nest and meet often, and also where the
+            // index does not tell them apart.
+            let address = |octet: u8, v4: bool, low: bool| {
                 let family = if v4 { Family::V4 } else { Family::V6 };
-                family.address(u128::from(octet) << (family.bits() - 8)).unwrap()
+                family.address(u128::from(octet) << if low { 0 } else { family.bits() - 8 }).unwrap()
             };
             let prefixes: Vec<_> = list.into_iter()
-                .map(|(octet, length, v4)| IpNetwork::new(address(octet, v4), length).unwrap()).collect();
+                .map(|(octet, length, v4, low)| {
+                    let above = if low { if v4 { 24 } else { 120 } } else { 0 };
+                    IpNetwork::new(address(octet, v4, low), above + length).unwrap()
+                }).collect();
             let table = Table::new(prefixes.iter().copied().zip(0..)).unwrap();
-            for (octet, v4) in addresses {
-                let address = address(octet, v4);
+            for (octet, v4, low) in addresses {
+                let address = address(octet, v4, low);
                 let mut scan: Vec<_> = prefixes.iter().map(|p| masked(*p)).zip(0..).filter(|(p, _)| p.contains(address)).collect();
                 scan.reverse();
                 scan.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.prefix()));

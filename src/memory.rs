@@ -47,8 +47,8 @@ fn trim() {
     }
 }
 
-/// Takes the program's own code out of this process's memory, most of which only its start needed: what is executed
-/// comes back by itself, from the page cache. `None` if the kernel does not say where it lies.
+/// Takes the program's own code and constants out of this process's memory, most of which only its start needed: what is
+/// executed or read comes back by itself, from the page cache. `None` if the kernel does not say where they lie.
 fn release_code() -> Option<()> {
     let own = std::fs::read_link("/proc/self/exe").ok()?;
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
@@ -60,13 +60,14 @@ fn release_code() -> Option<()> {
     Some(())
 }
 
-/// Where a file lies in memory to be executed, by proc_pid_maps(5): `7f00-7f40 r-xp OFFSET DEVICE INODE PATH`.
+/// Where a file's code and constants lie in memory, by proc_pid_maps(5): `7f00-7f40 r-xp OFFSET DEVICE INODE PATH`. The
+/// constants are at the file's beginning; what else is read only, the loader has written to.
 fn code_of<'a>(maps: &'a str, file: &'a str) -> impl Iterator<Item = (usize, usize)> + 'a {
     maps.lines().filter_map(move |line| {
         let (range, rest) = line.split_once(' ')?;
         let (from, to) = range.split_once('-')?;
         let named = line.strip_suffix(file).is_some_and(|before| before.ends_with(' '));
-        let wanted = rest.starts_with("r-xp ") && named;
+        let wanted = named && (rest.starts_with("r-xp ") || rest.starts_with("r--p 00000000 "));
         let bounds = (usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?);
         wanted.then_some(bounds)
     })
@@ -77,11 +78,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_code_of_the_program_itself_is_let_go() {
+    fn only_code_and_constants_of_the_program_itself_are_let_go() {
         let maps = "1000-2000 r--p 00000000 fe:00 7 /bin/it\n2000-5000 r-xp 00001000 fe:00 7 /bin/it\n\
                     5000-6000 r--p 00004000 fe:00 7 /bin/it\n6000-7000 rw-p 00000000 00:00 0 \n\
                     8000-9000 r-xp 00000000 fe:00 9 /lib/libc.so\na000-b000 r-xp 00000000 00:00 0 [vdso]\n";
-        assert_eq!(code_of(maps, "/bin/it").collect::<Vec<_>>(), [(0x2000, 0x5000)]);
+        assert_eq!(code_of(maps, "/bin/it").collect::<Vec<_>>(), [(0x1000, 0x2000), (0x2000, 0x5000)]);
     }
 
     /// Pages of files that are in this process's memory (`/proc/self/statm`, proc(5)).

@@ -90,12 +90,12 @@ impl Engine {
     /// A target.
     #[must_use]
     pub fn target(&self, id: TargetId) -> Option<&Target> {
-        self.table.targets.get(&id)
+        self.table.targets.get(&id).map(Box::as_ref)
     }
 
     /// A target, to conclude it.
     pub fn target_mut(&mut self, id: TargetId) -> Option<&mut Target> {
-        self.table.targets.get_mut(&id)
+        self.table.targets.get_mut(&id).map(Box::as_mut)
     }
 
     /// What has happened since the last call.

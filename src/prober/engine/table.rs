@@ -25,7 +25,8 @@ enum Due {
 #[derive(Debug)]
 pub(super) struct Table {
     options: Options,
-    pub(super) targets: BTreeMap<TargetId, Target>,
+    /// Each in a place of its own: the map keeps room for as many again.
+    pub(super) targets: BTreeMap<TargetId, Box<Target>>,
     by_address: HashMap<SocketAddr, Vec<TargetId>>,
     queue: BTreeSet<(Time, TargetId, Due)>,
     /// How many targets have each interval.
@@ -60,7 +61,7 @@ impl Table {
         *self.intervals.entry(settings.measure.interval).or_default() += 1;
         let send_errors = [0; SendError::ALL.len()];
         let target = Target { settings, session, send_errors, ttl: None, ssid, send_at: None, timeout_at: None };
-        self.targets.insert(id, target);
+        self.targets.insert(id, Box::new(target));
         self.reschedule(id);
         id
     }
@@ -92,7 +93,7 @@ impl Table {
                 self.by_address.remove(&target.settings.address);
             }
         }
-        Some(target)
+        Some(*target)
     }
 
     pub(super) fn next_due(&self) -> Option<Time> {
@@ -249,7 +250,7 @@ impl Table {
         // A reflector that does not know identifiers, or an ICMP error that quotes too little.
         let only = || ids.first().filter(|_| ids.len() == 1 && (ssid == 0 || legacy));
         let id = *ids.iter().find(fits).or_else(only)?;
-        self.targets.get_mut(&id).map(|target| (id, target))
+        self.targets.get_mut(&id).map(|target| (id, target.as_mut()))
     }
 
     /// A datagram came in; it was read at `heard`.

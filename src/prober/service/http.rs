@@ -106,7 +106,7 @@ impl Prober {
         let measured = self.measured();
         let engine = self.runner.engine();
         let mut targets = Vec::new();
-        for (place, (id, _)) in measured.iter() {
+        for (place, id) in measured.iter() {
             let probe = place.probe.to_string();
             let Some(target) = engine.target(*id).filter(|_| wanted.is_none_or(|wanted| wanted == probe)) else {
                 continue;

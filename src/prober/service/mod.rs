@@ -24,7 +24,7 @@ use super::engine::{Event, Options, Runner, TargetId, TargetSettings};
 use crate::api::kind::Kind;
 use crate::core::probe::HolderNews;
 use crate::http::{Handler, Health};
-use crate::store::{Change, SharedStore, StoreError};
+use crate::store::{Change, Key, SharedStore, StoreError};
 use names::Names;
 use wanted::{Place, Plan, Rules};
 use world::World;
@@ -75,7 +75,7 @@ pub enum ProberError {
 pub struct Prober {
     settings: Settings,
     runner: Runner,
-    measured: Mutex<BTreeMap<Place, (TargetId, TargetSettings)>>,
+    measured: Mutex<BTreeMap<Place, TargetId>>,
     one_off: tokio::sync::Semaphore,
 }
 
@@ -143,7 +143,7 @@ impl Prober {
         }
     }
 
-    fn measured(&self) -> std::sync::MutexGuard<'_, BTreeMap<Place, (TargetId, TargetSettings)>> {
+    fn measured(&self) -> std::sync::MutexGuard<'_, BTreeMap<Place, TargetId>> {
         self.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -151,15 +151,15 @@ impl Prober {
     fn measure(&self, wanted: BTreeMap<Place, TargetSettings>) {
         let mut measured = self.measured();
         let mut engine = self.runner.engine();
-        measured.retain(|place, (id, settings)| {
-            let stays = wanted.get(place) == Some(settings);
+        measured.retain(|place, id| {
+            let stays = wanted.get(place) == engine.target(*id).map(|target| &target.settings);
             if !stays {
                 engine.remove(*id);
             }
             stays
         });
         for (place, settings) in wanted {
-            measured.entry(place).or_insert_with(|| (engine.add(settings.clone()), settings));
+            measured.entry(place).or_insert_with(|| engine.add(settings));
         }
     }
 
@@ -169,7 +169,7 @@ impl Prober {
         let measured = self.measured();
         for event in events {
             let Event::Holder { target, news } = event else { continue };
-            let Some(place) = measured.iter().find(|(_, (id, _))| *id == target).map(|(place, _)| place) else {
+            let Some(place) = measured.iter().find(|(_, id)| **id == target).map(|(place, _)| place) else {
                 continue;
             };
             let (probe, name, address) = (place.probe.to_string(), &place.target, place.address.ip());
@@ -186,13 +186,13 @@ impl Prober {
     }
 
     /// For each probe: the share lost in the last minute on its worst path, and that path's target.
-    fn worst(&self) -> BTreeMap<crate::store::Key, (f64, String)> {
+    fn worst(&self) -> BTreeMap<Key, (f64, String)> {
         let measured = self.measured();
         let engine = self.runner.engine();
         let mut worst: BTreeMap<_, (f64, String)> = BTreeMap::new();
-        for (place, (id, _)) in measured.iter() {
+        for (place, id) in measured.iter() {
             let Some(loss) = engine.target(*id).and_then(|target| target.session.recent_loss()) else { continue };
-            let entry = worst.entry(place.probe.clone()).or_insert_with(|| (loss, place.target.clone()));
+            let entry = worst.entry(Key::clone(&place.probe)).or_insert_with(|| (loss, place.target.clone()));
             if loss > entry.0 {
                 *entry = (loss, place.target.clone());
             }

@@ -19,7 +19,7 @@ impl Prober {
         let measured = self.measured();
         let engine = self.runner.engine();
         let now = clock::monotonic();
-        let of = |(place, (id, _)): (&Place, &(_, _))| Some(self.series(place, engine.target(*id)?, now));
+        let of = |(place, id): (&Place, &_)| Some(self.series(place, engine.target(*id)?, now));
         (measured.iter().filter_map(of).collect(), engine.strangers())
     }
 

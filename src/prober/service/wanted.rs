@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use super::names::Names;
 use super::world::World;
@@ -49,7 +50,8 @@ impl fmt::Display for TargetKind {
 /// A target: what makes its series one and the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    pub(super) probe: Key,
+    /// Its probe, whose targets share this.
+    pub(super) probe: Arc<Key>,
     pub(super) kind: TargetKind,
     pub(super) target: String,
     pub(super) address: SocketAddr,
@@ -99,9 +101,10 @@ pub(super) fn plan(world: &World, names: &Names, rules: &Rules<'_>, cluster: boo
         if probe.spec.mesh {
             found.extend(finder.mesh());
         }
+        let shared = Arc::new(key.clone());
         for (kind, target, address) in found {
             let settings = settings(&probe.spec, kind, address, authenticated);
-            let place = Place { probe: key.clone(), kind, target, address };
+            let place = Place { probe: Arc::clone(&shared), kind, target, address };
             if plan.targets.insert(place, settings).is_none() {
                 *plan.counts.entry(key.clone()).or_default() += 1;
             }

@@ -387,7 +387,10 @@ fn valid<C>(metric: prometheus::Result<C>) -> C {
 pub struct LookupMetrics {
     requests: IntCounterVec,
     duration: HistogramVec,
+    /// What nearly all questions count, found already: by kind, how many were answered well, and how long it took.
+    usual: [(&'static str, IntCounter, Histogram); 4],
     cache: IntCounterVec,
+    hits: IntCounter,
     cached: IntGauge,
     upstream: IntCounterVec,
     upstream_duration: HistogramVec,
@@ -403,25 +406,31 @@ impl LookupMetrics {
     /// Registers them.
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
+        let requests = metrics.counters(
+            "vipkeeper_lookup_requests_total",
+            "Questions answered, by what they were about (none: not understood) and by how: ok, partial, or the code \
+             of the error.",
+            &["kind", "code"],
+        );
+        let duration = metrics.histograms(
+            "vipkeeper_lookup_request_duration_seconds",
+            "How long an answer took.",
+            &["kind"],
+            LOOKUP_BUCKETS,
+        );
+        let cache = metrics.counters(
+            "vipkeeper_lookup_cache_requests_total",
+            "Questions to registries that the cache answered (hit), that waited for one under way (shared), or that \
+             had to be asked (miss).",
+            &["result"],
+        );
         let made = Self {
-            requests: metrics.counters(
-                "vipkeeper_lookup_requests_total",
-                "Questions answered, by what they were about (none: not understood) and by how: ok, partial, or the \
-                 code of the error.",
-                &["kind", "code"],
-            ),
-            duration: metrics.histograms(
-                "vipkeeper_lookup_request_duration_seconds",
-                "How long an answer took.",
-                &["kind"],
-                LOOKUP_BUCKETS,
-            ),
-            cache: metrics.counters(
-                "vipkeeper_lookup_cache_requests_total",
-                "Questions to registries that the cache answered (hit), that waited for one under way (shared), or that \
-                 had to be asked (miss).",
-                &["result"],
-            ),
+            usual: ["mac", "ip", "domain", "asn"]
+                .map(|kind| (kind, requests.with_label_values(&[kind, "ok"]), duration.with_label_values(&[kind]))),
+            hits: cache.with_label_values(&["hit"]),
+            requests,
+            duration,
+            cache,
             cached: metrics
                 .gauges("vipkeeper_lookup_cache_entries", "Answers of registries that are kept.", &[])
                 .with_label_values(&[] as &[&str]),
@@ -453,11 +462,7 @@ impl LookupMetrics {
                 &["database", "result"],
             ),
         };
-        for kind in ["mac", "ip", "domain", "asn"] {
-            made.requests.with_label_values(&[kind, "ok"]);
-            made.duration.with_label_values(&[kind]);
-        }
-        for result in ["hit", "shared", "miss"] {
+        for result in ["shared", "miss"] {
             made.cache.with_label_values(&[result]);
         }
         for protocol in ["rdap", "whois"] {
@@ -469,13 +474,20 @@ impl LookupMetrics {
 
     /// A question about `kind` was answered with `code` after `seconds`.
     pub fn answered(&self, kind: &str, code: &str, seconds: f64) {
+        if let Some((_, answered, duration)) = self.usual.iter().find(|(usual, ..)| *usual == kind && code == "ok") {
+            answered.inc();
+            return duration.observe(seconds);
+        }
         self.requests.with_label_values(&[kind, code]).inc();
         self.duration.with_label_values(&[kind]).observe(seconds);
     }
 
     /// The cache was asked: `hit`, `shared` or `miss`.
     pub fn cache(&self, result: &str) {
-        self.cache.with_label_values(&[result]).inc();
+        match result {
+            "hit" => self.hits.inc(),
+            _ => self.cache.with_label_values(&[result]).inc(),
+        }
     }
 
     /// So many answers are kept.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -23,10 +23,6 @@ use super::{DRAIN_TIME, HEADER_TIME, MAX_CONNECTIONS, MAX_CONNECTIONS_EACH, clie
 const MAX_HEADER: usize = 16 << 10;
 /// How long to wait after `accept` failed, as it does when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Who is at the other end of the connection that a request came by.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
 
 /// How many connections each client has.
 type Clients = Arc<Mutex<HashMap<IpAddr, usize>>>;
@@ -62,9 +58,13 @@ impl Drop for Share {
     }
 }
 
-/// Hands the requests of all connections to `service`, until `shutdown`; then waits for those under way.
-pub(super) async fn serve<S, B>(listener: TcpListener, service: S, shutdown: impl Future<Output = ()>)
-where
+/// Hands the requests of each connection to what `service` makes for its client, until `shutdown`; then waits for those
+/// under way.
+pub(super) async fn serve<S, B>(
+    listener: TcpListener,
+    service: impl Fn(SocketAddr) -> S,
+    shutdown: impl Future<Output = ()>,
+) where
     TowerToHyperService<S>: Service<hyper::Request<Incoming>, Response = hyper::Response<B>, Error = Infallible>,
     <TowerToHyperService<S> as Service<hyper::Request<Incoming>>>::Future: Send,
     S: Clone + Send + 'static,
@@ -103,11 +103,7 @@ where
             tracing::debug!(%error, "the connection ended at once");
             continue;
         }
-        let service = TowerToHyperService::new(service.clone());
-        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            service.call(request)
-        });
+        let service = TowerToHyperService::new(service(peer));
         let connection = open.watch(protocol.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -6,6 +6,7 @@ mod body;
 pub mod client;
 mod connections;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +16,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::net::TcpListener;
-use warp::http::header::{CONTENT_TYPE, HeaderValue};
+use warp::http::StatusCode;
+use warp::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use warp::{Filter, Reply};
 
 use crate::core::ip::scope::unmapped;
@@ -69,8 +71,8 @@ impl Headers {
 pub struct Response {
     /// The HTTP status code.
     pub status: u16,
-    /// Header fields beside `content-type`.
-    pub headers: Vec<(&'static str, String)>,
+    /// Header fields beside `content-type`, their names in lower case.
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The media type of the body.
     pub content_type: &'static str,
     /// The body.
@@ -94,7 +96,7 @@ impl Response {
     #[must_use]
     pub fn method_not_allowed(allowed: &'static str) -> Self {
         let mut response = Self::text(405, format!("method not allowed; this path has {allowed}\n"));
-        response.headers.push(("allow", allowed.to_owned()));
+        response.headers.push(("allow", allowed.into()));
         response
     }
 }
@@ -157,43 +159,7 @@ impl Server {
     /// answered here with 413 or 408.
     pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) {
         let server = Arc::new(self);
-        let routes = warp::any()
-            .and(warp::method())
-            .and(warp::path::full())
-            .and(warp::query::raw().or(warp::any().map(String::new)).unify())
-            .and(warp::header::headers_cloned())
-            .and(warp::body::stream())
-            .and(warp::ext::optional::<connections::Peer>())
-            .then(
-                move |method: warp::http::Method,
-                      path: warp::path::FullPath,
-                      query: String,
-                      headers: warp::http::HeaderMap,
-                      body,
-                      peer: Option<connections::Peer>| {
-                    let server = Arc::clone(&server);
-                    async move {
-                        let body = match body::read(&method, &headers, body).await {
-                            Ok(body) => body,
-                            Err(refusal) => return into_warp(refusal),
-                        };
-                        let method = if method == warp::http::Method::HEAD { warp::http::Method::GET } else { method };
-                        let request = Request {
-                            method: method.as_str().to_owned(),
-                            path: path.as_str().to_owned(),
-                            query,
-                            headers: Headers(headers),
-                            body,
-                            peer: peer.map(|peer| peer.0),
-                        };
-                        if request.path == "/metrics" && request.method == "GET" {
-                            return in_parts((server.metrics)());
-                        }
-                        into_warp(server.answer(request).await)
-                    }
-                },
-            );
-        connections::serve(listener, warp::service(routes), shutdown).await;
+        connections::serve(listener, |peer| warp::service(routes(&server, peer)), shutdown).await;
     }
 
     async fn answer(&self, request: Request) -> Response {
@@ -213,6 +179,49 @@ impl Server {
         };
         if request.method == "GET" { own } else { Response::method_not_allowed("GET, HEAD") }
     }
+}
+
+/// What is served on the connection of `peer`.
+fn routes(
+    server: &Arc<Server>,
+    peer: SocketAddr,
+) -> impl Filter<Extract = (warp::reply::Response,), Error = warp::Rejection> + Clone + Send + Sync + use<> {
+    // Each connection counts its own users of it: one count that all cores write to costs more than an answer.
+    let server = Arc::new(Arc::clone(server));
+    warp::any()
+        .and(warp::method())
+        .and(warp::path::full())
+        .and(warp::query::raw().or(warp::any().map(String::new)).unify())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(
+            move |method: warp::http::Method,
+                  path: warp::path::FullPath,
+                  query: String,
+                  headers: warp::http::HeaderMap,
+                  body| {
+                let server = Arc::clone(&server);
+                async move {
+                    let body = match body::read(&method, &headers, body).await {
+                        Ok(body) => body,
+                        Err(refusal) => return into_warp(refusal),
+                    };
+                    let method = if method == warp::http::Method::HEAD { warp::http::Method::GET } else { method };
+                    let request = Request {
+                        method: method.as_str().to_owned(),
+                        path: path.as_str().to_owned(),
+                        query,
+                        headers: Headers(headers),
+                        body,
+                        peer: Some(peer),
+                    };
+                    if request.path == "/metrics" && request.method == "GET" {
+                        return in_parts((server.metrics)());
+                    }
+                    into_warp(server.answer(request).await)
+                }
+            },
+        )
 }
 
 /// The address that stands for a client: of IPv6 the /64, since a client has all of it (RFC 4291 2.5.1).
@@ -249,10 +258,20 @@ fn in_parts(mut parts: Parts) -> warp::reply::Response {
 }
 
 fn into_warp(response: Response) -> warp::reply::Response {
-    let mut builder =
-        warp::http::Response::builder().status(response.status).header(CONTENT_TYPE, response.content_type);
+    let mut whole = warp::reply::Response::new(response.body.into());
+    *whole.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = whole.headers_mut();
+    headers.reserve(response.headers.len() + 1);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(response.content_type));
     for (name, value) in response.headers {
-        builder = builder.header(name, value);
+        let value = match value {
+            Cow::Borrowed(value) => Ok(HeaderValue::from_static(value)),
+            Cow::Owned(value) => HeaderValue::try_from(value),
+        };
+        match value {
+            Ok(value) => drop(headers.insert(HeaderName::from_static(name), value)),
+            Err(error) => tracing::error!(%error, name, "a header field was left out"),
+        }
     }
-    builder.body(response.body.into()).unwrap_or_else(|_| warp::reply::Response::new(Vec::new().into()))
+    whole
 }

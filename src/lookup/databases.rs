@@ -36,10 +36,10 @@ pub struct Places {
 /// A file of makers.
 #[derive(Debug)]
 struct VendorFile {
-    name: String,
+    name: Arc<str>,
     built: i64,
     /// `built` as a date, made once.
-    date: Option<String>,
+    date: Option<Arc<str>>,
     table: VendorTable,
 }
 
@@ -101,7 +101,7 @@ impl Databases {
         match longest {
             Some((file, assignment)) if !assignment.is_unassigned_part() => {
                 answer.set_vendor(&assignment);
-                answer.add_source(&file.name, file.date.clone());
+                answer.add_source(Arc::clone(&file.name), file.date.clone());
                 Ok(())
             }
             _ if answer.is_useful() => Ok(()),
@@ -121,7 +121,7 @@ impl Databases {
                     "it is in no block"
                 };
                 let because = format!(": {reason}, by {}", source.unwrap_or_default());
-                Err(LookupError::NotFound { value: answer.query.clone(), because, hops: Vec::new() })
+                Err(LookupError::NotFound { value: answer.query.clone(), because, hops: Arc::default() })
             }
         }
     }
@@ -135,7 +135,7 @@ impl Databases {
             .map(|entry| Network { prefix: entry.prefix, name: entry.value.clone() })
             .collect();
         if !answer.networks.is_empty() {
-            answer.add_source(&networks.name, date(networks.built));
+            answer.add_source(networks.name.as_str(), date(networks.built).map(Into::into));
         }
         let mut place: Option<Geo> = None;
         for (name, database) in self.geo.current().iter() {
@@ -147,7 +147,7 @@ impl Databases {
                     continue;
                 }
             };
-            answer.add_source(name, i64::try_from(database.built()).ok().and_then(date));
+            answer.add_source(name.as_str(), i64::try_from(database.built()).ok().and_then(date).map(Into::into));
             match &mut place {
                 Some(place) => place.fill(found),
                 None => place = Some(found),
@@ -197,7 +197,7 @@ fn load_vendors(paths: &[PathBuf]) -> Result<Loaded<Vec<VendorFile>>, String> {
         }
         let table = VendorTable::new(rows.iter().map(|(prefix, name)| (*prefix, name.as_str())));
         let built = modified(path);
-        files.push(VendorFile { name: file_name(path), built, date: date(built), table });
+        files.push(VendorFile { name: file_name(path).into(), built, date: date(built).map(Into::into), table });
     }
     let entries = files.iter().map(|file| file.table.len() as u64).sum();
     let built = files.iter().map(|file| file.built).min().unwrap_or(0);

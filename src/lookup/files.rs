@@ -8,7 +8,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
@@ -38,7 +38,7 @@ pub(super) struct Files<T> {
     name: &'static str,
     find: Box<dyn Fn() -> Vec<PathBuf> + Send + Sync>,
     load: fn(&[PathBuf]) -> Result<Loaded<T>, String>,
-    current: RwLock<Arc<T>>,
+    current: RwLock<T>,
     seen: Mutex<Seen>,
     metrics: LookupMetrics,
 }
@@ -74,16 +74,15 @@ impl<T: Send + Sync + 'static> Files<T> {
             name,
             find: Box::new(find),
             load,
-            current: RwLock::new(Arc::new(first.value)),
+            current: RwLock::new(first.value),
             seen: Mutex::new(Seen { last: loaded.clone(), loaded }),
             metrics,
         })
     }
 
-    /// What the files said when they were last read well.
-    #[must_use]
-    pub(super) fn current(&self) -> Arc<T> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    /// What the files said when they were last read well; nothing newer comes in while it is looked at.
+    pub(super) fn current(&self) -> RwLockReadGuard<'_, T> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks once; reads the files if they have changed and stand still. Blocks while it reads.
@@ -102,7 +101,11 @@ impl<T: Send + Sync + 'static> Files<T> {
             Ok(loaded) => {
                 self.metrics.loaded(self.name, loaded.entries, loaded.built);
                 tracing::info!(database = self.name, entries = loaded.entries, "a database was read again");
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded.value);
+                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+                let before = std::mem::replace(&mut *current, loaded.value);
+                // Whoever asks need not wait until what was there is gone.
+                drop(current);
+                drop(before);
             }
             Err(error) => {
                 self.metrics.load_failed(self.name);

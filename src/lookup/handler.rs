@@ -46,7 +46,7 @@ impl Handler for Site {
             _ => not_allowed(allowed),
         };
         // What registries say is hostile text: no browser shall take it for anything else.
-        response.headers.push(("x-content-type-options", "nosniff".to_owned()));
+        response.headers.push(("x-content-type-options", "nosniff".into()));
         Some(response)
     }
 }
@@ -75,13 +75,13 @@ impl Site {
                     Format::Html => page::answer(answer),
                 };
                 if let Some(age) = age {
-                    response.headers.push(("age", age.as_secs().to_string()));
+                    response.headers.push(("age", age.as_secs().to_string().into()));
                 }
                 response
             }
             Err(error) => refusal(error, format),
         };
-        response.headers.push(("vary", "accept".to_owned()));
+        response.headers.push(("vary", "accept".into()));
         response
     }
 
@@ -148,7 +148,7 @@ fn refusal(error: &LookupError, format: Format) -> Response {
         Format::Text | Format::Json => to_json(error.status(), &error.to_json()),
     };
     if let Some(seconds) = error.retry_after() {
-        response.headers.push(("retry-after", seconds.to_string()));
+        response.headers.push(("retry-after", seconds.to_string().into()));
     }
     response
 }
@@ -156,6 +156,6 @@ fn refusal(error: &LookupError, format: Format) -> Response {
 fn not_allowed(allowed: &'static str) -> Response {
     let body = serde_json::json!({"error": format!("this path has {allowed}"), "code": "method_not_allowed"});
     let mut response = to_json(405, &body);
-    response.headers.push(("allow", allowed.to_owned()));
+    response.headers.push(("allow", allowed.into()));
     response
 }

@@ -68,10 +68,10 @@ impl Service {
             };
         };
         let (told, age) = registries.tell(query).await;
-        answer.hops.clone_from(&told.hops);
+        answer.hops = Arc::clone(&told.hops);
         let (failure, not_found) = match &told.outcome {
             Outcome::Found { registration, broken } => {
-                answer.add_source(registration.server.clone(), Some(told.date.clone()));
+                answer.add_source(registration.server.as_str(), Some(Arc::clone(&told.date)));
                 answer.registration = Some(Arc::clone(registration));
                 (broken.clone(), false)
             }
@@ -90,7 +90,7 @@ impl Service {
             let (owners, date) = resources.of(ip);
             if !owners.is_empty() {
                 answer.resources = owners;
-                answer.add_source("resources", date);
+                answer.add_source("resources", date.map(Into::into));
             }
         }
         self.databases.add_places(ip, answer);
@@ -105,7 +105,8 @@ impl Service {
 /// How often each client may ask.
 #[derive(Debug)]
 pub struct Clients {
-    buckets: Mutex<Buckets<IpAddr>>,
+    /// `None`: there is no limit.
+    buckets: Option<Mutex<Buckets<IpAddr>>>,
     burst: u32,
     start: Instant,
 }
@@ -115,7 +116,8 @@ impl Clients {
     #[must_use]
     pub fn new(rate: u32, burst: u32) -> Self {
         let burst = burst.max(1);
-        Self { buckets: Mutex::new(Buckets::new(rate, burst, MOST_CLIENTS)), burst, start: Instant::now() }
+        let buckets = (rate > 0).then(|| Mutex::new(Buckets::new(rate, burst, MOST_CLIENTS)));
+        Self { buckets, burst, start: Instant::now() }
     }
 
     /// Takes the client's right to `count` questions; a batch that is longer than what is allowed at once costs that.
@@ -123,10 +125,10 @@ impl Clients {
     /// # Errors
     /// [`LookupError::RateLimited`].
     pub fn take(&self, client: Option<IpAddr>, count: usize) -> Result<(), LookupError> {
-        let Some(client) = client else { return Ok(()) };
+        let (Some(buckets), Some(client)) = (&self.buckets, client) else { return Ok(()) };
         let count = u32::try_from(count).unwrap_or(u32::MAX).min(self.burst);
         let now = Time(self.start.elapsed());
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.take(now, &client_of(client), count).map_err(LookupError::RateLimited)
     }
 }

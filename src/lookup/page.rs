@@ -55,7 +55,7 @@ fn page(status: u16, title: &str, body: &str) -> Response {
          <p><a href=\"/openapi.json\">For programs</a></p></body></html>\n"
     );
     let mut response = Response { content_type: "text/html; charset=utf-8", ..Response::text(status, html) };
-    response.headers.push(("content-security-policy", POLICY.to_owned()));
+    response.headers.push(("content-security-policy", POLICY.into()));
     response
 }
 

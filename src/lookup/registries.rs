@@ -72,9 +72,9 @@ pub struct Told {
     /// How the chain ended.
     pub outcome: Outcome,
     /// Who was asked.
-    pub hops: Vec<Hop>,
+    pub hops: Arc<[Hop]>,
     /// When (RFC 3339).
-    pub date: String,
+    pub date: Arc<str>,
 }
 
 type Flight = watch::Receiver<Option<Arc<Told>>>;
@@ -189,7 +189,7 @@ impl Registries {
         if let (Outcome::Nobody, Some(failure)) = (&outcome, bootstrap_failure) {
             outcome = Outcome::Failed(failure);
         }
-        Told { outcome, hops, date: now() }
+        Told { outcome, hops: hops.into(), date: now() }
     }
 
     /// Where RDAP begins for a question; `None` if no server is known.
@@ -240,7 +240,7 @@ impl Drop for Landing<'_> {
 
 impl Told {
     fn failed(failure: Failure) -> Self {
-        Self { outcome: Outcome::Failed(failure), hops: Vec::new(), date: now() }
+        Self { outcome: Outcome::Failed(failure), hops: Arc::default(), date: now() }
     }
 }
 
@@ -253,6 +253,6 @@ const fn label(protocol: Protocol) -> &'static str {
 }
 
 /// The time of day (RFC 3339, whole seconds).
-fn now() -> String {
-    super::files::date(jiff::Timestamp::now().as_second()).unwrap_or_default()
+fn now() -> Arc<str> {
+    super::files::date(jiff::Timestamp::now().as_second()).unwrap_or_default().into()
 }

@@ -1,5 +1,6 @@
 //! What is known about what was asked, with who says so: as text for a person or a shell, as JSON for a program.
 
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,10 +20,10 @@ use crate::core::ip::scope;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Source {
     /// A file's name, a registry's host, `resources` for our own, `standards` for what documents set apart.
-    pub name: String,
+    pub name: Arc<str>,
     /// As of when (RFC 3339), if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub date: Option<String>,
+    pub date: Option<Arc<str>>,
 }
 
 /// Who made a piece of hardware.
@@ -38,9 +39,9 @@ pub struct Vendor {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Purpose {
     /// What it is for.
-    pub name: String,
+    pub name: &'static str,
     /// The document.
-    pub reference: String,
+    pub reference: &'static str,
     /// The block of addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
@@ -147,8 +148,8 @@ pub struct Answer {
     /// Whether a registry that should have been asked gave no answer.
     pub partial: bool,
     /// The registries that were asked, in order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub hops: Vec<Hop>,
+    #[serde(skip_serializing_if = "<[Hop]>::is_empty")]
+    pub hops: Arc<[Hop]>,
     /// What the answer rests on.
     pub sources: Vec<Source>,
 }
@@ -158,7 +159,7 @@ impl Answer {
     #[must_use]
     pub fn new(query: &Query) -> Self {
         let special = purpose(query);
-        let sources = special.iter().map(|_| Source { name: "standards".to_owned(), date: None }).collect::<Vec<_>>();
+        let sources = special.iter().map(|_| Source { name: "standards".into(), date: None }).collect::<Vec<_>>();
         Self {
             kind: query.kind(),
             query: query.to_string(),
@@ -169,13 +170,13 @@ impl Answer {
             geo: None,
             registration: None,
             partial: false,
-            hops: Vec::new(),
+            hops: Arc::default(),
             sources,
         }
     }
 
     /// Says that the answer rests on this too.
-    pub fn add_source(&mut self, name: impl Into<String>, date: Option<String>) {
+    pub fn add_source(&mut self, name: impl Into<Arc<str>>, date: Option<Arc<str>>) {
         self.sources.push(Source { name: name.into(), date });
     }
 
@@ -211,23 +212,32 @@ impl Answer {
     /// was asked and what all this rests on. For a hardware address the first line is the maker's name and nothing else.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut text = String::new();
+        let known = self.registration.as_ref().map_or(0, |registration| registration.text.len());
+        let mut text = String::with_capacity(known + 256);
+        // Writing to a text does not fail.
+        let _ = self.write_text(&mut text);
+        text
+    }
+
+    fn write_text(&self, text: &mut String) -> fmt::Result {
         if let Some(vendor) = &self.vendor {
-            text.push_str(&format!("{}\n", vendor.names.join(" / ")));
+            writeln!(text, "{}", vendor.names.join(" / "))?;
         }
         if let Some(special) = &self.special {
-            let network = special.network.as_ref().map(|network| format!("{network} ")).unwrap_or_default();
-            text.push_str(&format!("{network}{} ({})\n", special.name, special.reference));
+            if let Some(network) = &special.network {
+                write!(text, "{network} ")?;
+            }
+            writeln!(text, "{} ({})", special.name, special.reference)?;
         }
         for owner in &self.resources {
-            text.push_str(&format!("{}\n", owner.to_line()));
+            writeln!(text, "{}", owner.to_line())?;
         }
         for network in &self.networks {
             text.push_str(format!("network: {} {}", network.prefix, network.name).trim_end());
             text.push('\n');
         }
         if let Some(geo) = &self.geo {
-            text.push_str(&format!("location: {}\n", geo.to_line()));
+            writeln!(text, "location: {}", geo.to_line())?;
         }
         if let Some(registration) = &self.registration {
             text.push_str(&registration.text);
@@ -235,34 +245,32 @@ impl Answer {
                 text.push('\n');
             }
         }
-        self.footnotes(&mut text);
-        text
+        self.footnotes(text)
     }
 
-    fn footnotes(&self, text: &mut String) {
+    fn footnotes(&self, text: &mut String) -> fmt::Result {
         if let Some(vendor) = &self.vendor {
-            text.push_str(&format!("% block: {}\n", vendor.prefix));
+            writeln!(text, "% block: {}", vendor.prefix)?;
         }
-        for hop in &self.hops {
-            text.push_str(&format!("% hop: {} {}\n", hop.server, hop.error.as_deref().unwrap_or(hop.result)));
+        for hop in self.hops.iter() {
+            writeln!(text, "% hop: {} {}", hop.server, hop.error.as_deref().unwrap_or(hop.result))?;
         }
         if self.partial {
             text.push_str("% partial: a registry that should have been asked gave no answer\n");
         }
         for source in &self.sources {
-            let date = source.date.as_ref().map(|date| format!(" of {date}")).unwrap_or_default();
-            text.push_str(&format!("% source: {}{date}\n", source.name));
+            match &source.date {
+                Some(date) => writeln!(text, "% source: {} of {date}", source.name)?,
+                None => writeln!(text, "% source: {}", source.name)?,
+            }
         }
+        Ok(())
     }
 }
 
 /// What documents set the asked-about apart for.
 fn purpose(query: &Query) -> Option<Purpose> {
-    let of = |special: &Special| Purpose {
-        name: special.name.to_owned(),
-        reference: special.reference.to_owned(),
-        network: None,
-    };
+    let of = |special: &Special| Purpose { name: special.name, reference: special.reference, network: None };
     match query {
         Query::Mac(mac) => mac_purpose(*mac),
         Query::Ip(ip) => ip_purpose(*ip),
@@ -277,8 +285,8 @@ fn ip_purpose(ip: IpAddr) -> Option<Purpose> {
         return None;
     }
     Some(Purpose {
-        name: scope.name.to_owned(),
-        reference: scope.rfc.to_owned(),
+        name: scope.name,
+        reference: scope.rfc,
         network: Some(format!("{}/{}", scope.network, scope.length)),
     })
 }
@@ -293,7 +301,7 @@ fn mac_purpose(mac: Mac) -> Option<Purpose> {
         None
     };
     let (name, reference) = known.or(by_bits)?;
-    Some(Purpose { name: name.to_owned(), reference: reference.to_owned(), network: None })
+    Some(Purpose { name, reference, network: None })
 }
 
 /// The answer, if it is one after the registries ended so; else why there is none.
@@ -330,7 +338,7 @@ mod tests {
         let mut answer = answer("mac", "68b5.99fc.d1df");
         let prefix = Mac::parse("68b599").unwrap();
         answer.set_vendor(&Assignment { prefix, owners: vec!["Hewlett Packard"] });
-        answer.add_source("oui.csv", Some("2022-08-27".to_owned()));
+        answer.add_source("oui.csv", Some("2022-08-27".into()));
         assert_eq!(answer.to_text(), "Hewlett Packard\n% block: 68:b5:99/24\n% source: oui.csv of 2022-08-27\n");
         let json = serde_json::to_value(&answer).unwrap();
         assert_eq!(json["vendor"]["names"][0], "Hewlett Packard");
@@ -370,7 +378,7 @@ mod tests {
             record: Record::default(),
             text,
         }));
-        answer.hops.push(Hop { protocol: Protocol::Whois, server, result: "answer", error: None });
+        answer.hops = [Hop { protocol: Protocol::Whois, server, result: "answer", error: None }].into();
         let settled = settle(answer, Some(Failure::Timeout("the answer")), false).unwrap();
         assert!(settled.partial);
         let shown = settled.to_text();

@@ -1,5 +1,6 @@
 //! Why a question got no answer: status, code and words, the same in HTTP, in a batch and on the command line.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::chain::{Failure, Hop};
@@ -30,7 +31,7 @@ pub enum LookupError {
         /// Who says so, as of when; begins with a separator.
         because: String,
         /// Who was asked.
-        hops: Vec<Hop>,
+        hops: Arc<[Hop]>,
     },
     /// The client asks too often.
     #[error("too many questions; wait {} s", seconds(*.0))]
@@ -46,7 +47,7 @@ pub enum LookupError {
         /// The last reason.
         failure: Failure,
         /// Who was asked.
-        hops: Vec<Hop>,
+        hops: Arc<[Hop]>,
     },
 }
 
@@ -123,7 +124,7 @@ mod tests {
 
     #[test]
     fn every_error_has_the_status_and_code_of_the_table() {
-        let upstream = |failure| LookupError::Upstream { value: "x".to_owned(), failure, hops: Vec::new() };
+        let upstream = |failure| LookupError::Upstream { value: "x".to_owned(), failure, hops: Arc::default() };
         for (error, status, code, retry) in [
             (LookupError::Query(QueryError::Nothing), 400, "bad_request", None),
             (LookupError::Body(String::new()), 400, "bad_request", None),

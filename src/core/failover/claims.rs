@@ -37,6 +37,12 @@ impl Held {
 impl Failover {
     pub(super) fn look_at_claims(&mut self, now: Time) {
         let Some(right) = self.own.right.clone().filter(|_| self.intent != Intent::Leave) else { return };
+        if self.resting && !self.dirty {
+            if self.may_keep_house(now) {
+                self.bequeath(now, &right);
+            }
+            return;
+        }
         let view = Arc::clone(&self.view);
         let mut wanted: Vec<(VipState, &str, bool)> = Vec::new();
         for (uid, entry) in &view.assign {
@@ -57,7 +63,16 @@ impl Failover {
         for uid in deleted {
             self.vips.remove(&uid);
         }
+        self.resting = self.placement.release.is_empty() && view.assign.iter().all(|(uid, e)| self.rests(uid, e, &right));
         self.keep_house(now, &right);
+    }
+
+    /// Whether what becomes of a VIP here waits for nothing.
+    fn rests(&self, uid: &str, entry: &Assignment, right: &Right) -> bool {
+        let state = self.vips.get(uid).map_or(VipState::Shut, |held| held.state);
+        let ours = entry.holder.as_ref() == Some(right);
+        let settled = if ours { entry.after.is_empty() && !entry.releasing } else { !entry.after.contains_key(right) };
+        settled && state == if ours { VipState::Claim } else { VipState::Shut }
     }
 
     fn set(&mut self, now: Time, uid: &str, state: VipState, fallback: bool) {
@@ -223,9 +238,13 @@ impl Failover {
         }
     }
 
+    fn may_keep_house(&self, now: Time) -> bool {
+        !self.patches.keeping_house() && now >= self.patches.rest_until
+    }
+
     /// Takes closed rights out of the view, and deleted VIPs whose last right is closed.
     fn keep_house(&mut self, now: Time, right: &Right) {
-        if self.patches.keeping_house() || now < self.patches.rest_until {
+        if !self.may_keep_house(now) {
             return;
         }
         let (mut gone, mut closed) = (Vec::new(), BTreeMap::new());

@@ -123,6 +123,8 @@ pub struct Failover {
     label: &'static str,
     /// Something changed that claims depend on.
     dirty: bool,
+    /// No claim waits for a time or for another node: none is other than at the last look until something changes.
+    resting: bool,
     effects: VecDeque<Effect>,
 }
 
@@ -166,6 +168,7 @@ impl Failover {
             wake: now,
             label: "start",
             dirty: true,
+            resting: false,
             effects: VecDeque::new(),
             me,
         };
@@ -186,7 +189,7 @@ impl Failover {
             }
             Input::Carrier(up) => self.set_carrier(now, up),
             Input::Slew(rate) => self.set_slew(now, rate),
-            Input::Placement(placement) => self.placement = placement,
+            Input::Placement(placement) => (self.placement, self.resting) = (placement, false),
             Input::Move { uid, to } => self.hand_over(now, &uid, &to),
             Input::Restart => self.intend(Intent::Restart),
             Input::Leave => self.intend(Intent::Leave),
@@ -252,7 +255,7 @@ impl Failover {
 
     /// Looks at the whole.
     fn run(&mut self, now: Time) {
-        self.dirty = false;
+        self.resting &= !std::mem::take(&mut self.dirty);
         self.expire(now);
         self.look_at_own(now);
         if now >= self.check_at {

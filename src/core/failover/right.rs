@@ -253,6 +253,7 @@ impl Failover {
             self.own.deadline = Time::ZERO;
             self.effects.push_back(Effect::Gate(Time::ZERO));
         }
+        self.resting = false;
         for (uid, held) in self.vips.iter_mut().filter(|(_, held)| held.state != VipState::Shut) {
             held.state = VipState::Shut;
             self.effects.push_back(Effect::Set { uid: uid.clone(), state: VipState::Shut });

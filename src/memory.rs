@@ -1,6 +1,8 @@
 //! The C library's allocator, told to keep little: a role runs for months and needs most at its start.
 #![allow(unsafe_code)]
 
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How many heaps the threads share. Left alone, glibc makes eight for each core, and what one thread has freed no other
@@ -27,16 +29,51 @@ pub fn limit_heaps() {
     }
 }
 
+/// Whether [`lock`] was granted.
+static LOCKED: AtomicBool = AtomicBool::new(false);
+
+/// Keeps in memory, from now on, whatever of this process is touched (mlockall(2); wants `CAP_IPC_LOCK`). What never is,
+/// such as the most of a thread's stack, takes none.
+///
+/// # Errors
+/// The kernel's, most often for want of the capability; nothing is locked then.
+pub fn lock() -> io::Result<()> {
+    let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
+    // SAFETY: it has no arguments but flags.
+    if unsafe { libc::mlockall(flags) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    LOCKED.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
 /// Gives memory that is not in use back to the kernel, soon after the start and then ever more seldom, for as long as
 /// it is polled.
 pub async fn give_back() {
     let mut pause = FIRST;
     loop {
         tokio::time::sleep(pause).await;
+        let locked = LOCKED.load(Ordering::Relaxed);
+        if locked {
+            // The kernel takes nothing away from what is locked.
+            unlock();
+        }
         trim();
-        let _ = release_code();
+        // A process that must not wait for its code keeps what it has run since its start.
+        if !locked || pause < LONGEST {
+            let _ = release_code();
+        }
+        if locked && let Err(error) = lock() {
+            LOCKED.store(false, Ordering::Relaxed);
+            tracing::warn!(%error, "memory is no longer locked");
+        }
         pause = (pause * 2).min(LONGEST);
     }
+}
+
+fn unlock() {
+    // SAFETY: it has no arguments; what is in memory stays there until it is needed elsewhere.
+    unsafe { libc::munlockall() };
 }
 
 fn trim() {

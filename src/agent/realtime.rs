@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::memory;
+
 /// The lowest real-time priority: above everything that is not real-time, below whoever asks for more.
 const PRIORITY: libc::c_int = 1;
 
@@ -25,12 +27,7 @@ pub(super) fn take() -> Got {
     // SAFETY: 0 is the calling thread, and `parameters` lives through the call.
     #[allow(unsafe_code)]
     let priority = result(unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) });
-    // What is never touched, such as the most of a thread's stack, takes no memory.
-    let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
-    // SAFETY: it has no arguments but flags.
-    #[allow(unsafe_code)]
-    let memory = result(unsafe { libc::mlockall(flags) });
-    Got { priority, memory }
+    Got { priority, memory: memory::lock() }
 }
 
 fn result(code: libc::c_int) -> io::Result<()> {

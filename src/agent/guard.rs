@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Node as ApiNode;
@@ -29,6 +30,10 @@ use crate::core::view::Patch;
 use crate::metrics::AgentMetrics;
 use crate::store::{Key, SharedStore, StoreError};
 use crate::wire::heartbeat::{Key as HeartbeatKey, Keys};
+
+/// How long, and how often, a view that is not there yet is looked for within one read.
+const UNMADE: Duration = Duration::from_millis(50);
+const UNMADE_READS: usize = 10;
 
 /// A view's version as machines compare them; 0 for a store whose versions are no numbers.
 fn number(view: &Versioned) -> u64 {
@@ -238,9 +243,18 @@ fn unknown(segment: &str, error: &StoreError) -> Outcome {
     Outcome::Unknown
 }
 
-/// A read that fails is asked for again by the machine.
+/// A read that fails is asked for again by the machine. One that finds no view waits a little for whoever makes it.
 async fn read(store: &SharedStore, segment: String) -> Option<Order> {
-    match store.get(Kind::FailoverView, &Key::cluster(&segment)).await {
+    let key = Key::cluster(&segment);
+    let mut found = store.get(Kind::FailoverView, &key).await;
+    for _ in 0..UNMADE_READS {
+        if !matches!(found, Ok(None)) {
+            break;
+        }
+        tokio::time::sleep(UNMADE).await;
+        found = store.get(Kind::FailoverView, &key).await;
+    }
+    match found {
         Ok(Some(object)) => match watches::versioned(&object) {
             Ok(view) => {
                 let (version, view) = (number(&view), Arc::new(view.view));

@@ -41,6 +41,7 @@ impl Agent {
                     Set::Gone(_) => {}
                 }
                 self.node.handle(now, Input::Views(set));
+                self.view_changed();
                 self.say_again();
                 self.tell_peers();
             }
@@ -52,7 +53,10 @@ impl Agent {
                 }
                 self.placement_changed = true;
             }
-            Told::Node(input) => self.node.handle(now, input),
+            Told::Node(input) => {
+                self.node.handle(now, input);
+                self.view_changed();
+            }
             Told::Kernel(input) => {
                 self.announcer.tell_kernel(&input);
                 self.tell_gate(&input);
@@ -76,6 +80,7 @@ impl Agent {
             interface: watched.interface.clone(),
         };
         let gated = |watched: &Watched| Address { ip: watched.ip, hard: watched.exclusive };
+        let mut known_like_this = false;
         let set = match set {
             Set::All(all) => {
                 self.tell_plane(|| PlaneOrder::Vips(all.iter().map(|(uid, vip)| (uid.clone(), gated(vip))).collect()));
@@ -88,6 +93,8 @@ impl Agent {
                 let timing = Timing { interval: watched.interval, burst: watched.burst };
                 self.announcer.order(Order::Pace { ip: watched.ip, timing });
                 self.tell_plane(|| PlaneOrder::Vip(uid.clone(), gated(&watched)));
+                let before = self.vips.get(&uid);
+                known_like_this = before.is_some_and(|before| before.is_treated_like(&watched));
                 self.vips.insert(uid.clone(), watched);
                 self.amend(&uid);
                 Set::One(uid, vip)
@@ -98,9 +105,14 @@ impl Agent {
                 Set::Gone(uid)
             }
         };
-        self.placement_changed = true;
-        self.checks_changed = true;
+        self.placement_changed |= !known_like_this;
+        self.checks_changed |= !known_like_this;
         self.node.handle(clock::now(), Input::Vips(set));
+    }
+
+    /// The interfaces that the members of a segment have decide where a VIP that names one may go.
+    fn view_changed(&mut self) {
+        self.placement_changed |= self.vips.values().any(|vip| vip.interface.is_some());
     }
 
     /// Whose claims are no stranger's.

@@ -21,8 +21,10 @@ use crate::store::{Event, EventType, SharedStore, StoreError};
 /// The field manager of what an agent writes.
 pub(super) const MANAGER: &str = "vipkeeper-agent";
 
-/// How many statuses are written at a time.
+/// How many statuses are written at a time, to a server that many share.
 const AT_ONCE: usize = 8;
+/// The same to a store of this machine alone, which makes what waits together durable at once.
+const AT_ONCE_LOCAL: usize = 512;
 
 /// How long to wait before a status that the store did not take is written again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -162,8 +164,9 @@ pub(super) async fn write(store: SharedStore, mut reports: UnboundedReceiver<Rep
     let mut running: JoinSet<Option<Report>> = JoinSet::new();
     let mut busy: BTreeSet<String> = BTreeSet::new();
     let mut open = true;
+    let at_once = if store.server().is_some() { AT_ONCE } else { AT_ONCE_LOCAL };
     while open || !waiting.is_empty() || !running.is_empty() || !events.is_empty() {
-        while running.len() < AT_ONCE {
+        while running.len() < at_once {
             if let Some(event) = events.pop_front() {
                 let store = SharedStore::clone(&store);
                 running.spawn(async move {

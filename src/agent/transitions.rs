@@ -59,8 +59,12 @@ impl Agent {
         };
         let namespace = vip.key.namespace.as_deref().unwrap_or_default();
         self.metrics.set_held(namespace, &vip.key.name, matches!(holding, Holding::Held { .. }));
-        self.checks_changed = true;
-        self.send(uid, Some(holding), event);
+        self.checks_changed |= vip.check.is_some();
+        // What is on its way is not worth a status, unless the last one says more than is so.
+        let passing = matches!(holding, Holding::Waiting(Waiting::Installing | Waiting::Probing));
+        if !passing || vip.status.holder.as_ref().is_some_and(|holder| holder.node == self.name) {
+            self.send(uid, Some(holding), event);
+        }
     }
 
     pub(super) fn released(&mut self, uid: &str, name: &str, ip: IpAddr) {

@@ -58,6 +58,17 @@ impl Watched {
             status,
         })
     }
+
+    /// Whether it is placed and checked like another: whatever else the statuses say.
+    pub(super) fn is_treated_like(&self, other: &Self) -> bool {
+        let treated = |vip: &Self| (vip.ip, vip.exclusive, vip.fast, vip.release);
+        treated(self) == treated(other)
+            && self.interface == other.interface
+            && self.nodes == other.nodes
+            && self.preferred == other.preferred
+            && self.check == other.check
+            && (self.check.is_none() || self.status.health == other.status.health)
+    }
 }
 
 /// `None` for one that asks nothing, which the API server and the embedded store refuse.

@@ -32,6 +32,8 @@ pub use self::writes::MANAGER;
 const QUEUE: usize = 1024;
 /// How many events wait to be recorded; more are dropped and counted, for statuses say the same.
 const EVENTS: usize = 1024;
+/// How many writes are under way at once to a store that asks no server, those of views apart.
+const IN_FLIGHT_LOCAL: usize = 4096;
 /// How long a controller that ends waits for writes under way and for its lease to be given back.
 const END_TIME: Duration = Duration::from_secs(5);
 
@@ -76,8 +78,10 @@ pub async fn run(
     let resign = CancellationToken::new();
     let leader = tokio::spawn(leader::stand(candidacy, store.clone(), told, resign.clone()));
     let teller = tokio::spawn(tell(store.clone(), waiting, metrics.clone()));
+    // A store of this machine alone makes what waits together durable at once: the more the better.
+    let room = if store.server().is_some() { machine::IN_FLIGHT } else { IN_FLIGHT_LOCAL };
     let mut role =
-        Role { machine: Controller::new(), store, metrics, health, events, writes: JoinSet::new(), failing: false };
+        Role { machine: Controller::with_room(room), store, metrics, health, events, writes: JoinSet::new(), failing: false };
     let ended = role.serve(inputs, &mut parts, &stop).await;
     role.health.set_ready(false);
     let Role { mut writes, events, .. } = role;

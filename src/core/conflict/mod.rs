@@ -307,6 +307,13 @@ impl Conflicts {
             }
         }
         while let Some(&(_, _, ip)) = self.questions.first().filter(|(at, ..)| *at <= self.now) {
+            let again = self.asking.get(&ip).is_some_and(|asking| asking.asked > 0);
+            if again && self.asking.len() > MANY {
+                // It began when there were few.
+                self.questions.pop_first();
+                self.listen(ip, ANSWER_WAIT.saturating_sub(PROBE_GAP));
+                continue;
+            }
             if self.budget.left(self.now) == 0 {
                 break;
             }
@@ -321,16 +328,22 @@ impl Conflicts {
         let wanted = if self.asking.len() > MANY { 1 } else { PROBES };
         let Some(asking) = self.asking.get_mut(&ip) else { return };
         asking.asked += 1;
-        let (set, wait) = if asking.asked < wanted {
-            (&mut self.questions, PROBE_GAP)
-        } else {
-            asking.then = Then::Conclude;
-            (&mut self.timers, ANSWER_WAIT)
-        };
-        asking.next = self.now + wait;
-        set.insert((asking.next, asking.then, ip));
         let link = asking.link;
+        if asking.asked < wanted {
+            asking.next = self.now + PROBE_GAP;
+            self.questions.insert((asking.next, asking.then, ip));
+        } else {
+            self.listen(ip, ANSWER_WAIT);
+        }
         self.say(Frame { link, ip, form: Form::Probe { mac: None } });
+    }
+
+    /// Asks no more, and gives up listening after this time.
+    fn listen(&mut self, ip: IpAddr, time: Duration) {
+        let Some(asking) = self.asking.get_mut(&ip) else { return };
+        asking.then = Then::Conclude;
+        asking.next = self.now + time;
+        self.timers.insert((asking.next, asking.then, ip));
     }
 
     /// Looks at a conflict after a while: over, or still there, which the host itself is asked.

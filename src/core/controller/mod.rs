@@ -35,7 +35,7 @@ pub use self::status::{ALLOCATED, READY, ReadyReason};
 use self::world::World;
 use super::time::Time;
 
-/// How many writes are under way at once, those of views apart.
+/// How many writes are under way at once, those of views apart, to a store that many share.
 pub const IN_FLIGHT: usize = 32;
 /// How long words and counts wait for more of them.
 pub const WORDS: Duration = Duration::from_secs(1);
@@ -138,13 +138,21 @@ pub struct Controller {
     /// When to look again if nothing changes.
     wake: Option<Time>,
     figures: Figures,
+    /// How many writes may be under way.
+    room: usize,
 }
 
 impl Controller {
     /// A controller that has seen nothing and does not lead.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_room(IN_FLIGHT)
+    }
+
+    /// The same, of which this many writes are under way at once, those of views apart.
+    #[must_use]
+    pub fn with_room(room: usize) -> Self {
+        Self { room, ..Self::default() }
     }
 
     /// Whether everything has been listed.
@@ -318,7 +326,9 @@ impl Controller {
         if let Some(notice) = self.told.pop_front() {
             return Some(Effect::Tell(notice));
         }
-        let full = self.flights.keys().filter(|id| !matches!(id, Id::View(_))).count() >= IN_FLIGHT;
+        // Views come first in the order of names.
+        let views = self.flights.keys().take_while(|id| matches!(id, Id::View(_))).count();
+        let full = self.flights.len() - views >= self.room;
         if full && self.planned.front().is_none_or(|next| next.urgency != Urgency::View) {
             return None;
         }

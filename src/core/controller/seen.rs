@@ -67,11 +67,16 @@ pub struct Condition {
     pub since: Option<String>,
 }
 
+/// What a condition says, whenever it began to.
+fn said(condition: &Condition) -> (&str, bool, &str, &str, i64) {
+    let Condition { kind, holds, reason, message, generation, .. } = condition;
+    (kind, *holds, reason, message, *generation)
+}
+
 impl Condition {
     /// Whether both say the same, whenever they began to.
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
-        let said = |c: &Self| (c.kind.clone(), c.holds, c.reason.clone(), c.message.clone(), c.generation);
         said(self) == said(other)
     }
 }

@@ -170,6 +170,8 @@ pub struct Keeper {
     routes: Vec<Route>,
     dumped: bool,
     in_flight: BTreeSet<Step>,
+    /// The VIPs, by uid, that may wait for a time; all that do are among them.
+    timed: BTreeSet<String>,
     next_refresh: Option<Time>,
     dirty: BTreeSet<IpAddr>,
     effects: VecDeque<Effect>,
@@ -194,7 +196,8 @@ impl Keeper {
     /// Does what is due: retries, further probes, refreshes.
     pub fn handle_timeout(&mut self, now: Time) {
         self.now = self.now.max(now);
-        for entry in self.vips.values_mut() {
+        for uid in std::mem::take(&mut self.timed) {
+            let Some(entry) = self.vips.get_mut(&uid) else { continue };
             if entry.retry.is_some_and(|at| at <= self.now) {
                 entry.retry = None;
                 self.dirty.insert(entry.vip.ip);
@@ -205,6 +208,9 @@ impl Keeper {
                 let over = entry.first_probe.is_some_and(|first| self.now.since(first) >= PROBE_VETO);
                 entry.probe = if over { ProbeState::Passed } else { ProbeState::Needed };
                 self.dirty.insert(entry.vip.ip);
+            }
+            if entry.due().is_some() {
+                self.timed.insert(uid);
             }
         }
         if self.next_refresh.is_some_and(|at| at <= self.now) {
@@ -223,12 +229,8 @@ impl Keeper {
     /// When to call [`Keeper::handle_timeout`], and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Time, &'static str)> {
-        let retries = self.vips.values().filter_map(|entry| entry.retry).map(|at| (at, "retry"));
-        let probes = self.vips.values().filter_map(|entry| match entry.probe {
-            ProbeState::Refused { again } => Some((again, "probe again")),
-            ProbeState::Needed | ProbeState::Running | ProbeState::Passed => None,
-        });
-        retries.chain(probes).chain(self.next_refresh.map(|at| (at, "refresh lifetimes"))).min()
+        let timed = self.timed.iter().filter_map(|uid| self.vips.get(uid)?.due());
+        timed.chain(self.next_refresh.map(|at| (at, "refresh lifetimes"))).min()
     }
 
     /// The VIPs and what has become of them, by uid.
@@ -381,7 +383,10 @@ impl Keeper {
 
     fn failed(&mut self, ip: IpAddr, error: String) {
         let retry = self.now + RETRY;
-        if let Some(entry) = self.owners.get(&ip).and_then(|uid| self.vips.get_mut(uid)) {
+        if let Some(uid) = self.owners.get(&ip)
+            && let Some(entry) = self.vips.get_mut(uid)
+        {
+            self.timed.insert(uid.clone());
             entry.retry = Some(retry);
             entry.holding = Holding::Waiting(Waiting::Refused(error));
             let report = Effect::Report { uid: self.owners[&ip].clone(), holding: entry.holding.clone() };
@@ -399,6 +404,7 @@ impl Keeper {
             Some(mac) => {
                 entry.holding = Holding::Waiting(Waiting::InUse(mac));
                 self.effects.push_back(Effect::Report { uid: uid.to_owned(), holding: entry.holding.clone() });
+                self.timed.insert(uid.to_owned());
                 ProbeState::Refused { again: self.now + PROBE_VETO / 3 }
             }
         };

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Effect, Entry, Keeper, ProbeState, Vip, interface};
 use crate::core::net::{Address, JANITOR, Mac, PROTO_AGENT};
 use crate::core::plan::{self, Plan, host_prefix};
+use crate::core::time::Time;
 
 /// What has become of a VIP that this node may hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +108,15 @@ impl Entry {
             first_probe: None,
             retry: None,
         }
+    }
+
+    /// What it waits for, if it is a time.
+    pub(super) fn due(&self) -> Option<(Time, &'static str)> {
+        let probe = match self.probe {
+            ProbeState::Refused { again } => Some((again, "probe again")),
+            ProbeState::Needed | ProbeState::Running | ProbeState::Passed => None,
+        };
+        self.retry.map(|at| (at, "retry")).into_iter().chain(probe).min()
     }
 }
 

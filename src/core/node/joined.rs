@@ -95,7 +95,8 @@ impl Node {
                     ip: vip.ip,
                     // A VIP belongs to one segment while it is held, whatever other links would fit.
                     interface: Some(joined.me.registration.interface.clone()),
-                    probe: entry.after.is_empty(),
+                    // Whatever became of the addresses meanwhile: this node had them, which is no first grant.
+                    probe: entry.after.is_empty() && !self.adopted.contains(uid),
                     claim: state == VipState::Claim,
                 };
                 self.given.insert(uid.to_owned(), vip.ip);
@@ -148,6 +149,7 @@ impl Node {
                 continue;
             }
             self.passing.remove(&uid);
+            self.adopted.remove(&uid);
             self.effects.extend(ip.map(Effect::Forget));
         }
     }

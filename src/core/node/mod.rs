@@ -42,6 +42,8 @@ pub struct Node {
     given: BTreeMap<String, IpAddr>,
     /// What the gate lets pass, by uid.
     passing: BTreeMap<String, VipState>,
+    /// What a former process of this node claimed, by uid.
+    adopted: BTreeSet<String>,
     leaving: bool,
     /// The keeper was told what may be held. Until then it would take what a former run left for stray.
     told: bool,
@@ -71,6 +73,7 @@ impl Node {
             joined: BTreeMap::new(),
             given: BTreeMap::new(),
             passing: BTreeMap::new(),
+            adopted: BTreeSet::new(),
             leaving: false,
             told: false,
             look: Look::default(),
@@ -191,6 +194,8 @@ impl Node {
     fn started(&mut self, segment: &str, vips: BTreeMap<String, VipState>) {
         if let Some(joined) = self.joined.get_mut(segment) {
             joined.started = true;
+            let claimed = vips.iter().filter(|(_, state)| **state == VipState::Claim);
+            self.adopted.extend(claimed.map(|(uid, _)| uid.clone()));
             self.passing.extend(vips);
             self.look.rights = true;
             self.look.views = true;

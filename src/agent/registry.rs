@@ -30,7 +30,7 @@ pub async fn register(store: &SharedStore, name: &str, labels: &BTreeMap<String,
         if old.body["metadata"]["labels"] == labels {
             return Ok(());
         }
-        let mut body = old.body;
+        let mut body = Value::from(old.body);
         body["metadata"]["labels"] = labels.clone();
         match store.replace(Kind::Node, body).await {
             Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}

@@ -80,8 +80,15 @@ pub async fn run(
     let teller = tokio::spawn(tell(store.clone(), waiting, metrics.clone()));
     // A store of this machine alone makes what waits together durable at once: the more the better.
     let room = if store.server().is_some() { machine::IN_FLIGHT } else { IN_FLIGHT_LOCAL };
-    let mut role =
-        Role { machine: Controller::with_room(room), store, metrics, health, events, writes: JoinSet::new(), failing: false };
+    let mut role = Role {
+        machine: Controller::with_room(room),
+        store,
+        metrics,
+        health,
+        events,
+        writes: JoinSet::new(),
+        failing: false,
+    };
     let ended = role.serve(inputs, &mut parts, &stop).await;
     role.health.set_ready(false);
     let Role { mut writes, events, .. } = role;

@@ -4,6 +4,7 @@
 //! contract tests (tests/store) run on both. Objects cross the seam as JSON, so that one that does not parse is one
 //! object's error and never a watch's.
 
+mod body;
 pub mod counted;
 pub mod dir;
 pub mod k8s;
@@ -18,6 +19,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::kind::Kind;
+
+pub use self::body::Body;
 
 /// A store, shared by the tasks of a role.
 pub type SharedStore = Arc<dyn Store>;
@@ -63,7 +66,7 @@ pub struct Object {
     pub key: Key,
     /// The whole object, `apiVersion` to `status`, with the metadata that the store gave it
     /// (`uid`, `resourceVersion`, `generation`, `creationTimestamp`, `deletionTimestamp`, `finalizers`).
-    pub body: Value,
+    pub body: Body,
 }
 
 impl Object {
@@ -72,7 +75,7 @@ impl Object {
     /// # Errors
     /// [`StoreError::Malformed`] if the body does not have the type's shape.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, StoreError> {
-        T::deserialize(&self.body).map_err(|error| StoreError::Malformed {
+        self.body.parse().map_err(|error| StoreError::Malformed {
             kind: self.kind.name(),
             key: self.key.to_string(),
             reason: error.to_string(),
@@ -88,13 +91,13 @@ impl Object {
     /// The version that [`Store::replace`] compares.
     #[must_use]
     pub fn resource_version(&self) -> &str {
-        self.meta("resourceVersion")
+        self.body.version()
     }
 
     /// The identity that a re-created object of the same name does not share.
     #[must_use]
     pub fn uid(&self) -> &str {
-        self.meta("uid")
+        self.body.uid()
     }
 }
 

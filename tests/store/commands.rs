@@ -69,7 +69,7 @@ async fn objects_are_shown_as_kubectl_shows_them() {
     let wide = printed(folder.path(), "get virtualips -n shop -o wide");
     assert!(wide.lines().next().unwrap().contains("EPOCH   LAST FAILOVER"), "{wide}");
     let one: Value = serde_json::from_str(&printed(folder.path(), "get vip web -n shop -o json")).unwrap();
-    assert_eq!(one, object.body);
+    assert_eq!(one, *object.body);
     let all: Value = serde_yaml::from_str(&printed(folder.path(), "get vip -A -o yaml")).unwrap();
     assert_eq!((&all["kind"], all["items"].as_array().unwrap().len()), (&json!("List"), 2));
     let none = vipkeeper(folder.path(), "get vip none");

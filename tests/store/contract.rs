@@ -109,7 +109,7 @@ pub async fn what_breaks_a_rule_is_refused_with_the_field(store: SharedStore, ns
     assert_eq!(made.body["spec"]["announce"]["burst"], 6, "defaults are filled in");
     let mut body = made.body.clone();
     body["spec"]["address"] = "192.0.2.2".into();
-    refused(store.replace(Kind::VirtualIP, body).await, "spec.address");
+    refused(store.replace(Kind::VirtualIP, body.into()).await, "spec.address");
     let set = patch(json!([{"op": "add", "path": "/spec/failback", "value": "Sometimes"}]));
     refused(store.patch(Kind::VirtualIP, &made.key, &set).await, "spec.failback");
     assert_eq!(store.get(Kind::VirtualIP, &made.key).await.unwrap(), Some(made));
@@ -119,20 +119,20 @@ pub async fn a_replace_needs_the_version_it_saw(store: SharedStore, ns: String) 
     let first = store.create(Kind::VirtualIP, vip(&ns, "web", "192.0.2.1")).await.unwrap();
     let mut body = first.body.clone();
     body["spec"]["interface"] = "eth1".into();
-    let second = store.replace(Kind::VirtualIP, body.clone()).await.unwrap();
+    let second = store.replace(Kind::VirtualIP, body.clone().into()).await.unwrap();
     assert_eq!(second.body["spec"]["interface"], "eth1");
     assert_eq!(second.body["metadata"]["generation"], 2);
     assert_ne!(second.resource_version(), first.resource_version());
     body["spec"]["interface"] = "eth2".into();
-    let late = store.replace(Kind::VirtualIP, body).await;
+    let late = store.replace(Kind::VirtualIP, body.into()).await;
     assert!(matches!(late, Err(StoreError::Conflict { .. })), "{late:?}");
     let mut labels = second.body.clone();
     labels["metadata"]["labels"] = json!({"app": "other"});
-    let third = store.replace(Kind::VirtualIP, labels).await.unwrap();
+    let third = store.replace(Kind::VirtualIP, labels.into()).await.unwrap();
     assert_eq!(third.body["metadata"]["generation"], 2, "metadata is no part of the generation");
     let mut absent = third.body;
     absent["metadata"]["name"] = "none".into();
-    let absent = store.replace(Kind::VirtualIP, absent).await;
+    let absent = store.replace(Kind::VirtualIP, absent.into()).await;
     assert!(matches!(absent, Err(StoreError::NotFound { .. })), "{absent:?}");
 }
 
@@ -143,7 +143,7 @@ pub async fn of_racing_replaces_one_wins(store: SharedStore, ns: String) {
         body["spec"]["interface"] = format!("eth{i}").into();
         // Nobody's change is the empty one.
         body["spec"]["exclusive"] = true.into();
-        store.replace(Kind::VirtualIP, body)
+        store.replace(Kind::VirtualIP, body.into())
     });
     let outcomes = futures::future::join_all(race).await;
     let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
@@ -220,7 +220,7 @@ pub async fn a_patch_does_not_reach_the_status(store: SharedStore, ns: String) {
     let _ = store.patch(Kind::VirtualIP, &made.key, &set).await;
     let mut body = applied.body.clone();
     body["status"] = json!({"address": "192.0.2.9"});
-    let replaced = store.replace(Kind::VirtualIP, body).await.unwrap();
+    let replaced = store.replace(Kind::VirtualIP, body.into()).await.unwrap();
     assert_eq!(replaced.body["status"]["address"], "192.0.2.1");
     let stored = store.get(Kind::VirtualIP, &made.key).await.unwrap().unwrap();
     assert_eq!(stored.body["status"]["address"], "192.0.2.1");
@@ -232,12 +232,12 @@ pub async fn what_the_store_gives_cannot_be_changed(store: SharedStore, ns: Stri
     body["metadata"]["creationTimestamp"] = "2001-01-01T00:00:00Z".into();
     body["metadata"]["generation"] = 70.into();
     body["metadata"]["labels"] = json!({"app": "other"});
-    let replaced = store.replace(Kind::VirtualIP, body).await.unwrap();
+    let replaced = store.replace(Kind::VirtualIP, body.into()).await.unwrap();
     assert_eq!(replaced.body["metadata"]["creationTimestamp"], made.body["metadata"]["creationTimestamp"]);
     assert_eq!(replaced.body["metadata"]["generation"], 1);
     let mut other = replaced.body;
     other["metadata"]["uid"] = "00000000-0000-4000-8000-000000000000".into();
-    let other = store.replace(Kind::VirtualIP, other).await;
+    let other = store.replace(Kind::VirtualIP, other.into()).await;
     assert!(matches!(other, Err(StoreError::Conflict { .. } | StoreError::Invalid { .. })), "{other:?}");
 }
 
@@ -273,7 +273,7 @@ pub async fn an_apply_that_changes_nothing_writes_nothing(store: SharedStore, ns
     let first = store.apply_status(Kind::VirtualIP, &key, "controller", status.clone()).await.unwrap();
     let second = store.apply_status(Kind::VirtualIP, &key, "controller", status).await.unwrap();
     assert_eq!(first.resource_version(), second.resource_version());
-    let same = store.replace(Kind::VirtualIP, second.body.clone()).await.unwrap();
+    let same = store.replace(Kind::VirtualIP, second.body.clone().into()).await.unwrap();
     assert_eq!(same.resource_version(), second.resource_version());
 }
 
@@ -305,7 +305,7 @@ pub async fn a_name_that_returns_is_another_object(store: SharedStore, ns: Strin
     let second = store.create(Kind::VirtualIP, vip(&ns, "web", "192.0.2.2")).await.unwrap();
     assert_ne!(first.uid(), second.uid());
     assert_eq!(second.body["metadata"]["generation"], 1);
-    let late = store.replace(Kind::VirtualIP, first.body).await;
+    let late = store.replace(Kind::VirtualIP, first.body.into()).await;
     assert!(matches!(late, Err(StoreError::Conflict { .. })), "{late:?}");
 }
 

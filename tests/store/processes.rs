@@ -67,7 +67,7 @@ fn raise(folder: &Path, count: u64) {
             loop {
                 let mut object = store.get(Kind::FailoverView, &key()).await.unwrap().unwrap();
                 object.body["spec"]["counter"] = (value(&object) + 1).into();
-                match store.replace(Kind::FailoverView, object.body).await {
+                match store.replace(Kind::FailoverView, object.body.into()).await {
                     Ok(object) => {
                         // One write each, so that a kill leaves no half line.
                         std::io::stdout().write_all(format!("raised {}\n", value(&object)).as_bytes()).unwrap();
@@ -172,7 +172,7 @@ fn a_stopped_process_holds_up_nobody_and_wins_nothing_late() {
             let mut object = run(store.get(Kind::FailoverView, &key())).unwrap().unwrap();
             object.body["spec"]["counter"] = (value(&object) + 1).into();
             // The stopped one may have committed its last step between our look and our write, never hold it up.
-            match run(store.replace(Kind::FailoverView, object.body)) {
+            match run(store.replace(Kind::FailoverView, object.body.into())) {
                 Ok(object) => ours.push(value(&object)),
                 Err(StoreError::Conflict { .. }) => {}
                 Err(error) => panic!("{error}"),

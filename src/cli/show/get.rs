@@ -90,7 +90,7 @@ impl Args {
 
     /// One object that was named by itself, any other number as a list.
     fn document(&self, objects: Vec<Object>) -> Value {
-        let mut bodies: Vec<Value> = objects.into_iter().map(|object| object.body).collect();
+        let mut bodies: Vec<Value> = objects.into_iter().map(|object| object.body.into()).collect();
         match (self.names.len(), bodies.pop()) {
             (1, Some(body)) => body,
             (_, last) => {

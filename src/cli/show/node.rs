@@ -197,7 +197,7 @@ async fn change_node(store: &SharedStore, name: &str, change: impl Fn(&mut Value
         if body == node.body {
             return Ok(false);
         }
-        match store.replace(Kind::Node, body).await {
+        match store.replace(Kind::Node, body.into()).await {
             Ok(_) => return Ok(true),
             Err(StoreError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -63,7 +63,8 @@ impl Failover {
         for uid in deleted {
             self.vips.remove(&uid);
         }
-        self.resting = self.placement.release.is_empty() && view.assign.iter().all(|(uid, e)| self.rests(uid, e, &right));
+        self.resting =
+            self.placement.release.is_empty() && view.assign.iter().all(|(uid, e)| self.rests(uid, e, &right));
         self.keep_house(now, &right);
     }
 

@@ -12,7 +12,7 @@ fn object(kind: Kind, namespace: Option<&str>, name: &str, mut body: Value) -> O
     }
     body["apiVersion"] = json!(kind.api_version());
     body["kind"] = json!(kind.name());
-    Object { kind, key: Key { namespace: namespace.map(str::to_owned), name: name.to_owned() }, body }
+    Object { kind, key: Key { namespace: namespace.map(str::to_owned), name: name.to_owned() }, body: body.into() }
 }
 
 fn world(kinds: &[(Kind, Vec<Object>)]) -> World {

@@ -25,8 +25,12 @@ pub(super) struct Birth {
 
 /// The key that an object says it has.
 pub(super) fn key_of(kind: Kind, body: &Value) -> Result<Key, StoreError> {
-    let text = |field: &str| body["metadata"][field].as_str().unwrap_or_default().to_owned();
-    let key = if kind.namespaced() || body["metadata"]["namespace"].is_string() {
+    key_in(kind, &body["metadata"])
+}
+
+fn key_in(kind: Kind, metadata: &Value) -> Result<Key, StoreError> {
+    let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_owned();
+    let key = if kind.namespaced() || metadata["namespace"].is_string() {
         Key { namespace: Some(text("namespace")), name: text("name") }
     } else {
         Key::cluster(text("name"))
@@ -83,7 +87,7 @@ pub(super) fn patch(
     stored: Option<&Stored>,
 ) -> Result<Verdict, StoreError> {
     let stored = there(kind, key, stored)?;
-    let mut body = stored.object(kind, key).map(|object| object.body).unwrap_or_default();
+    let mut body = stored.object(kind, key).map(|object| Value::from(object.body)).unwrap_or_default();
     json_patch::patch(&mut body, patch).map_err(|error| StoreError::TestFailed {
         kind: kind.name(),
         key: key.to_string(),
@@ -98,7 +102,7 @@ pub(super) fn patch(
 /// What `body` makes of a stored object: status and what the server gives stay, and the object goes when it is being
 /// deleted and has no finalizer left.
 pub(super) fn update(kind: Kind, key: &Key, body: Value, stored: &Stored) -> Result<Verdict, StoreError> {
-    let old = stored.record.object.clone().unwrap_or_default();
+    let old = stored.record.object.as_ref().unwrap_or(&Value::Null);
     let mut object = shaped(kind, key, body)?;
     if let Some(uid) = metadata_of(&mut object).get("uid")
         && *uid != old["metadata"]["uid"]
@@ -135,8 +139,7 @@ pub(super) fn update(kind: Kind, key: &Key, body: Value, stored: &Stored) -> Res
         let generation = old["metadata"]["generation"].as_i64().unwrap_or_default() + 1;
         metadata_of(&mut object).insert("generation".to_owned(), generation.into());
     }
-    let record = Record { object: Some(Value::Object(object)), ..stored.record.clone() };
-    Ok(written_if_changed(stored, record))
+    Ok(written_if_changed(stored, stored.record.with(Value::Object(object))))
 }
 
 /// A manager's part of the status.
@@ -170,7 +173,7 @@ pub(super) fn delete(kind: Kind, key: &Key, now: Timestamp, stored: Option<&Stor
     }
     metadata["deletionTimestamp"] = now.to_string().into();
     metadata["generation"] = (metadata["generation"].as_i64().unwrap_or_default() + 1).into();
-    Ok(write(Record { object: Some(object), ..stored.record.clone() }))
+    Ok(write(stored.record.with(object)))
 }
 
 /// The finalizers of an object with this metadata.
@@ -215,7 +218,7 @@ fn shaped(kind: Kind, key: &Key, body: Value) -> Result<Map<String, Value>, Stor
     if !object.get("metadata").is_some_and(Value::is_object) {
         return Err(invalid(kind, key, "metadata is missing".to_owned()));
     }
-    let said = key_of(kind, &Value::Object(object.clone()))?;
+    let said = key_in(kind, object.get("metadata").unwrap_or(&Value::Null))?;
     if said != *key {
         return Err(invalid(kind, key, format!("metadata.name and metadata.namespace say {said}: they are immutable")));
     }

@@ -55,6 +55,7 @@ struct Draft {
     job: Job,
     base: Option<Stored>,
     next: Stored,
+    text: Arc<str>,
     draft: PathBuf,
     place: PathBuf,
 }
@@ -154,6 +155,7 @@ impl Thread {
                         let former = name::version_file(&draft.job.key, before);
                         let _ = fs::remove_file(self.place.folder(draft.job.kind).join(former));
                     }
+                    self.index.keep(draft.job.kind, &draft.job.key, (draft.next.version, draft.text));
                     let _ = draft.job.reply.send(Ok(Some(draft.next)));
                 }
                 Ok(false) => {
@@ -187,10 +189,11 @@ impl Thread {
         }
         let place = self.place.folder(job.kind).join(name::version_file(&job.key, version));
         let mode = if job.kind == Kind::Secret { 0o600 } else { 0o644 };
-        let written =
-            serde_json::to_vec(&record).map_err(io::Error::from).and_then(|bytes| write_new(&draft, &bytes, mode));
+        let written = serde_json::to_string(&record)
+            .map_err(io::Error::from)
+            .and_then(|text| write_new(&draft, text.as_bytes(), mode).map(|_| Arc::from(text)));
         match written {
-            Ok(_) => Some(Draft { job, base, next: Stored { version, record }, draft, place }),
+            Ok(text) => Some(Draft { job, base, next: Stored { version, record }, text, draft, place }),
             Err(error) => {
                 let _ = fs::remove_file(&draft);
                 answer(job, Err(fault("write", &draft, &error)))

@@ -18,6 +18,9 @@ use crate::store::StoreError;
 /// How long to rest after the file system failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long what was read is kept for others of this process, at least.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// The running threads; they end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -45,7 +48,17 @@ impl Engine {
 }
 
 fn watch_state(shared: &Shared, events: &OwnedFd, ended: &io::PipeReader) {
-    while wait(&[events.as_fd(), ended.as_fd()], None).is_none_or(|ready| !ready[1]) {
+    let (mut kept, mut aged) = (shared.index.age(), Instant::now());
+    loop {
+        let ready = wait(&[events.as_fd(), ended.as_fd()], kept.then_some(MOMENT));
+        if ready.is_some_and(|ready| ready[1]) {
+            return;
+        }
+        if aged.elapsed() >= MOMENT {
+            (kept, aged) = (shared.index.age(), Instant::now());
+        }
+        // What has happened is about to be read.
+        kept |= ready.is_some();
         if let Err(error) = shared.index.catch_up() {
             tracing::error!(%error, "the directory store cannot see what is stored");
             std::thread::sleep(PAUSE);

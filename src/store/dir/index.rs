@@ -6,25 +6,25 @@
 //! recognised as the late one, by everybody.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
-use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
 use super::name;
 use super::place::{Place, fault};
+use super::recent::{Recent, Text};
 use super::record::{Glance, Stored};
 use crate::api::kind::Kind;
 use crate::store::{Change, Key, StoreError};
 
-/// A version, and what a watch tells of it.
-pub(super) type Glanced = (u64, Glance);
 /// What a glance at one object gave.
-pub(super) type GlanceOf = Result<Option<Glanced>, StoreError>;
+pub(super) type GlanceOf = Result<Option<Glance>, StoreError>;
 
 /// The index of one process.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ struct State {
     inotify: Inotify,
     folders: HashMap<WatchDescriptor, Kind>,
     newest: BTreeMap<Kind, BTreeMap<Key, u64>>,
+    recent: Recent,
     subscribers: Vec<Weak<Subscriber>>,
 }
 
@@ -89,7 +90,8 @@ impl Index {
         let inotify = Inotify::init().map_err(|error| {
             StoreError::Unavailable(format!("cannot watch files: {error} (see fs.inotify.max_user_instances)"))
         })?;
-        let state = State { inotify, folders: HashMap::new(), newest: BTreeMap::new(), subscribers: Vec::new() };
+        let (folders, newest, recent) = (HashMap::new(), BTreeMap::new(), Recent::default());
+        let state = State { inotify, folders, newest, recent, subscribers: Vec::new() };
         Ok(Self { place, state: Mutex::new(state) })
     }
 
@@ -141,63 +143,116 @@ impl Index {
 
     /// What is stored of an object, as of now; `None` if there never was one of that name.
     pub(super) fn read(&self, kind: Kind, key: &Key) -> Result<Option<Stored>, StoreError> {
-        let read = self.read_as(kind, key)?;
-        Ok(read.map(|(version, record)| Stored { version, record }))
+        let Some((version, text)) = self.text(kind, key)? else { return Ok(None) };
+        let record = serde_json::from_str(&text).map_err(|error| self.malformed(kind, key, version, &error))?;
+        Ok(Some(Stored { version, record }))
     }
 
-    /// The version of an object, and what a watch tells of it, as of now.
-    pub(super) fn glance(&self, kind: Kind, key: &Key) -> Result<Option<Glanced>, StoreError> {
-        self.read_as(kind, key)
+    /// What a watch tells of an object, as of now.
+    pub(super) fn glance(&self, kind: Kind, key: &Key) -> GlanceOf {
+        self.text(kind, key)?.map(|text| self.glance_at(kind, key, &text)).transpose()
     }
 
     /// The same of every object of a kind.
     pub(super) fn glance_at_all(&self, kind: Kind) -> Result<Vec<(Key, GlanceOf)>, StoreError> {
-        let before = self.versions(kind)?;
-        let glances = before.into_iter().map(|(key, version)| {
-            let read = self.load(kind, &key, version);
-            (key, version, read)
-        });
-        let glances: Vec<_> = glances.collect();
-        // One look at the events for all: what is another version by now is read again by itself.
-        let after = self.versions(kind)?;
-        let stands = |(key, version, read): (Key, u64, Result<Glance, StoreError>)| {
-            let read = match after.get(&key) {
-                Some(newest) if *newest == version => read.map(|glance| Some((version, glance))),
-                _ => self.glance(kind, &key),
-            };
-            (key, read)
+        // One look at the events for all: what is another version afterwards is read again by itself.
+        let before: Vec<(Key, u64, Option<Text>)> = {
+            let mut state = self.lock();
+            state.know(&self.place, kind)?;
+            state.catch_up(&self.place)?;
+            let State { newest, recent, .. } = &mut *state;
+            let all = newest.get(&kind).into_iter().flatten();
+            all.map(|(key, version)| (key.clone(), *version, recent.get(kind, key, *version))).collect()
         };
-        Ok(glances.into_iter().map(stands).collect())
-    }
-
-    fn versions(&self, kind: Kind) -> Result<BTreeMap<Key, u64>, StoreError> {
+        let load = |(key, version, kept): (Key, u64, Option<Text>)| {
+            let fresh = kept.is_none();
+            let text = kept.map_or_else(|| self.load(kind, &key, version), Ok);
+            (key, version, fresh, text)
+        };
+        let loaded: Vec<_> = before.into_iter().map(load).collect();
         let mut state = self.lock();
-        state.know(&self.place, kind)?;
         state.catch_up(&self.place)?;
-        Ok(state.newest.get(&kind).cloned().unwrap_or_default())
+        let stands = |(key, version, fresh, text): (Key, u64, bool, Result<Text, StoreError>)| {
+            let stands = state.newest.get(&kind).and_then(|keys| keys.get(&key)) == Some(&version);
+            if let (true, true, Ok(text)) = (stands, fresh, &text) {
+                state.recent.keep(kind, &key, text);
+            }
+            (key, stands.then_some(text))
+        };
+        let checked: Vec<_> = loaded.into_iter().map(stands).collect();
+        drop(state);
+        let glance = |(key, text): (Key, Option<Result<Text, StoreError>>)| {
+            let glance = match text {
+                Some(text) => text.and_then(|text| self.glance_at(kind, &key, &text)).map(Some),
+                None => self.glance(kind, &key),
+            };
+            (key, glance)
+        };
+        Ok(checked.into_iter().map(glance).collect())
     }
 
-    fn read_as<R: DeserializeOwned>(&self, kind: Kind, key: &Key) -> Result<Option<(u64, R)>, StoreError> {
-        let mut version = self.newest(kind, key)?;
-        while let Some(read) = version {
-            let loaded = self.load(kind, key, read);
+    /// Keeps what was read or written for those who want it within a moment, if it is still the newest.
+    pub(super) fn keep(&self, kind: Kind, key: &Key, text: Text) {
+        let mut state = self.lock();
+        if state.newest.get(&kind).and_then(|keys| keys.get(key)) == Some(&text.0) {
+            state.recent.keep(kind, key, &text);
+        }
+    }
+
+    /// Forgets what nobody wanted of late; whether there is something to forget later. It is to be called now and then.
+    pub(super) fn age(&self) -> bool {
+        self.lock().recent.age()
+    }
+
+    /// The newest text of an object's record, as of now.
+    fn text(&self, kind: Kind, key: &Key) -> Result<Option<Text>, StoreError> {
+        let mut found = self.find(kind, key)?;
+        while let Some((version, kept)) = found {
+            if kept.is_some() {
+                return Ok(kept);
+            }
+            let loaded = self.load(kind, key, version);
             // A file that was read is the version it says only if it was still the newest after the read.
-            version = self.newest(kind, key)?;
-            if version == Some(read) {
-                return loaded.map(|record| Some((read, record)));
+            found = self.find(kind, key)?;
+            if found.as_ref().is_some_and(|(newest, _)| *newest == version) {
+                let text = loaded?;
+                self.keep(kind, key, text.clone());
+                return Ok(Some(text));
             }
         }
         Ok(None)
     }
 
-    fn load<R: DeserializeOwned>(&self, kind: Kind, key: &Key, version: u64) -> Result<R, StoreError> {
-        let path = self.place.folder(kind).join(name::version_file(key, version));
-        let bytes = fs::read(&path).map_err(|error| fault("read", &path, &error))?;
-        serde_json::from_slice(&bytes).map_err(|error| StoreError::Malformed {
-            kind: kind.name(),
-            key: key.to_string(),
-            reason: format!("{}: {error}", path.display()),
-        })
+    /// The newest version of an object as of now, and what is kept of it.
+    fn find(&self, kind: Kind, key: &Key) -> Result<Option<(u64, Option<Text>)>, StoreError> {
+        let mut state = self.lock();
+        state.know(&self.place, kind)?;
+        state.catch_up(&self.place)?;
+        let State { newest, recent, .. } = &mut *state;
+        let newest = newest.get(&kind).and_then(|keys| keys.get(key).copied());
+        Ok(newest.map(|version| (version, recent.get(kind, key, version))))
+    }
+
+    fn load(&self, kind: Kind, key: &Key, version: u64) -> Result<Text, StoreError> {
+        let path = self.path(kind, key, version);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok((version, text.into())),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(self.malformed(kind, key, version, &error)),
+            Err(error) => Err(fault("read", &path, &error)),
+        }
+    }
+
+    fn glance_at(&self, kind: Kind, key: &Key, (version, text): &Text) -> Result<Glance, StoreError> {
+        Glance::at(text, *version).map_err(|error| self.malformed(kind, key, *version, &error))
+    }
+
+    fn path(&self, kind: Kind, key: &Key, version: u64) -> PathBuf {
+        self.place.folder(kind).join(name::version_file(key, version))
+    }
+
+    fn malformed(&self, kind: Kind, key: &Key, version: u64, error: &dyn Display) -> StoreError {
+        let reason = format!("{}: {error}", self.path(kind, key, version).display());
+        StoreError::Malformed { kind: kind.name(), key: key.to_string(), reason }
     }
 }
 
@@ -289,6 +344,7 @@ impl State {
             tracing::error!(folder = %place.folder(kind).display(), "the state folder was removed or moved away");
             let _ = self.inotify.watches().remove(descriptor.clone());
             self.newest.remove(&kind);
+            self.recent.forget(kind);
             self.tell(|subscriber| subscriber.kind == kind, |pending| pending.reset = true);
         }
     }

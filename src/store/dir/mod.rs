@@ -16,6 +16,7 @@ mod index;
 mod intake;
 mod name;
 mod place;
+mod recent;
 mod record;
 pub mod walk;
 mod watch;
@@ -150,7 +151,8 @@ impl Shared {
     /// Notes beside an object that is in force that its manifest now says something else. Several processes see that;
     /// one note is enough.
     fn record_refusal(&self, kind: Kind, key: &Key, reason: &str) {
-        let Ok(Some(object)) = self.index.read(kind, key).map(|stored| stored.and_then(|s| s.object(kind, key))) else {
+        let Ok(Some(object)) = self.index.glance(kind, key).map(|glance| glance.and_then(|g| g.object(kind, key)))
+        else {
             return;
         };
         let known = events::list(&self.place, kind, key, object.uid()).unwrap_or_default();
@@ -185,16 +187,16 @@ impl Store for Dir {
 
     async fn get(&self, kind: Kind, key: &Key) -> Result<Option<Object>, StoreError> {
         let (shared, key) = (Arc::clone(&self.shared), key.clone());
-        blocking(move || Ok(shared.index.read(kind, &key)?.and_then(|stored| stored.object(kind, &key)))).await
+        blocking(move || Ok(shared.index.glance(kind, &key)?.and_then(|glance| glance.object(kind, &key)))).await
     }
 
     async fn list(&self, kind: Kind) -> Result<Vec<Object>, StoreError> {
         let shared = Arc::clone(&self.shared);
         blocking(move || {
             let mut objects = Vec::new();
-            for key in shared.index.keys(kind)? {
-                match shared.index.read(kind, &key) {
-                    Ok(stored) => objects.extend(stored.and_then(|stored: Stored| stored.object(kind, &key))),
+            for (key, glance) in shared.index.glance_at_all(kind)? {
+                match glance {
+                    Ok(glance) => objects.extend(glance.and_then(|glance| glance.object(kind, &key))),
                     // One object that does not parse must not hide the others.
                     Err(error @ StoreError::Malformed { .. }) => tracing::error!(%error, "left out of a list"),
                     Err(error) => return Err(error),
@@ -225,7 +227,7 @@ impl Store for Dir {
             move |stored: Option<&Stored>| change::replace(kind, &key, body.clone(), stored)
         };
         let object = self.write(kind, key.clone(), Box::new(decide)).await?;
-        Ok(object.unwrap_or(Object { kind, key, body: gone }))
+        Ok(object.unwrap_or(Object { kind, key, body: gone.into() }))
     }
 
     async fn patch(&self, kind: Kind, key: &Key, patch: &json_patch::Patch) -> Result<Object, StoreError> {

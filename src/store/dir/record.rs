@@ -1,9 +1,11 @@
 //! What a version file holds.
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::kind::Kind;
+use crate::store::body::{Body, member};
 use crate::store::{Key, Object};
 
 /// How many commits a record remembers: so many others may overtake a writer between its commit and its look at the
@@ -28,17 +30,6 @@ pub(super) struct Record {
     pub(super) managers: Vec<(String, Value)>,
     /// The object, without its `resourceVersion`, which is the version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) object: Option<Value>,
-}
-
-/// What a watch needs of a [`Record`]: the rest is passed over unread.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) struct Glance {
-    /// See [`Record::born`].
-    #[serde(default)]
-    pub(super) born: u64,
-    /// See [`Record::object`].
-    #[serde(default)]
     pub(super) object: Option<Value>,
 }
 
@@ -68,6 +59,17 @@ impl Record {
         self
     }
 
+    /// The same record with another object.
+    pub(super) fn with(&self, object: Value) -> Self {
+        Self {
+            commits: self.commits.clone(),
+            born: self.born,
+            source: self.source.clone(),
+            managers: self.managers.clone(),
+            object: Some(object),
+        }
+    }
+
     /// Whether this record says the same as another one, whoever committed it.
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
         self.object == other.object && self.managers == other.managers && self.source == other.source
@@ -77,12 +79,48 @@ impl Record {
 impl Stored {
     /// The object as the seam has it; `None` if it was deleted.
     pub(super) fn object(&self, kind: Kind, key: &Key) -> Option<Object> {
-        Some(object(kind, key, self.version, self.record.object.clone()?))
+        let mut body = self.record.object.clone()?;
+        body["metadata"]["resourceVersion"] = Value::String(self.version.to_string());
+        Some(Object { kind, key: key.clone(), body: body.into() })
     }
 }
 
-/// The object of this body as the seam has it.
-pub(super) fn object(kind: Kind, key: &Key, version: u64, mut body: Value) -> Object {
-    body["metadata"]["resourceVersion"] = Value::String(version.to_string());
-    Object { kind, key: key.clone(), body }
+/// What a watch needs of a [`Record`]: the rest is passed over.
+#[derive(Debug, Clone)]
+pub(super) struct Glance {
+    /// The version of the object.
+    pub(super) version: u64,
+    /// See [`Record::born`].
+    pub(super) born: u64,
+    /// See [`Record::object`].
+    pub(super) body: Option<Body>,
+}
+
+/// A [`Record`], of which only the form is looked at.
+#[derive(Deserialize)]
+struct Outline {
+    #[serde(default)]
+    born: u64,
+    #[serde(default)]
+    object: Option<IgnoredAny>,
+}
+
+impl Glance {
+    /// The glance at the text of a record of this version.
+    pub(super) fn at(text: &str, version: u64) -> Result<Self, serde_json::Error> {
+        let Outline { born, object } = serde_json::from_str(text)?;
+        let body = match object {
+            Some(IgnoredAny) => {
+                let body = member(text, "object").and_then(|object| Body::at_version(object, version));
+                Some(body.ok_or_else(|| serde::de::Error::custom("the object has no metadata"))?)
+            }
+            None => None,
+        };
+        Ok(Self { version, born, body })
+    }
+
+    /// The object as the seam has it; `None` if it was deleted.
+    pub(super) fn object(self, kind: Kind, key: &Key) -> Option<Object> {
+        Some(Object { kind, key: key.clone(), body: self.body? })
+    }
 }

@@ -11,8 +11,8 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::Shared;
-use super::index::{GlanceOf, Pending, Subscriber};
-use super::record::{self, Glance};
+use super::index::{Pending, Subscriber};
+use super::record::Glance;
 use crate::api::kind::Kind;
 use crate::store::{Change, Key, StoreError};
 
@@ -114,7 +114,12 @@ fn read_one(shared: &Shared, kind: Kind, told: &mut Told, key: &Key) -> Result<O
 }
 
 /// What is to be told of an object.
-fn tell(glance: GlanceOf, kind: Kind, told: &mut Told, key: &Key) -> Result<Option<Change>, StoreError> {
+fn tell(
+    glance: Result<Option<Glance>, StoreError>,
+    kind: Kind,
+    told: &mut Told,
+    key: &Key,
+) -> Result<Option<Change>, StoreError> {
     let glance = match glance {
         Ok(glance) => glance,
         Err(StoreError::Malformed { reason, .. }) => {
@@ -122,10 +127,10 @@ fn tell(glance: GlanceOf, kind: Kind, told: &mut Told, key: &Key) -> Result<Opti
         }
         Err(error) => return Err(error),
     };
-    let Some((version, Glance { born, object: Some(body) })) = glance else {
+    let Some(glance) = glance.filter(|glance| glance.body.is_some()) else {
         return Ok(told.remove(key).map(|_| Change::Delete(key.clone())));
     };
-    let now = (version, born);
+    let now = (glance.version, glance.born);
     let new = told.insert(key.clone(), now) != Some(now);
-    Ok(new.then(|| Change::Apply(record::object(kind, key, version, body))))
+    Ok(if new { glance.object(kind, key).map(Change::Apply) } else { None })
 }

@@ -97,7 +97,7 @@ fn object(kind: Kind, mut body: Value) -> Result<Object, StoreError> {
     if let Some(metadata) = body["metadata"].as_object_mut() {
         metadata.shift_remove("managedFields");
     }
-    Ok(Object { kind, key, body })
+    Ok(Object { kind, key, body: body.into() })
 }
 
 /// Where an object that is written stands.

@@ -96,7 +96,7 @@ impl Intake {
     pub(super) fn stored_changed(&mut self, kind: Kind, key: &Key) {
         let object = ObjectRef { kind, namespace: key.namespace.clone(), name: key.name.clone() };
         let Some(owner) = self.catalog.owners(&object).next().cloned() else { return };
-        if self.shared.index.glance(kind, key).is_ok_and(|now| now.is_none_or(|(_, glance)| glance.object.is_none())) {
+        if self.shared.index.glance(kind, key).is_ok_and(|now| now.is_none_or(|glance| glance.body.is_none())) {
             self.notices.again(owner);
         }
     }

@@ -40,8 +40,8 @@ impl Pools {
             let stored = shared.index.read(Kind::AddressPool, &key_of(object)).ok().flatten();
             let source = stored.as_ref().and_then(|stored| stored.record.source.as_ref());
             let in_force = source.is_some_and(|source| source.digest == digest(&manifest.body));
-            let created =
-                stored.and_then(|stored| Some(stored.record.object?["metadata"]["creationTimestamp"].to_string()));
+            let created = stored
+                .and_then(|stored| Some(stored.record.object.as_ref()?["metadata"]["creationTimestamp"].to_string()));
             // `~` goes after every time.
             ordered.push((!in_force, created.unwrap_or_else(|| "~".to_owned()), (path.clone(), manifest.clone())));
         }

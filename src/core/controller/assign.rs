@@ -57,7 +57,10 @@ impl<'a> Steps<'a> {
     pub(super) fn new(grounds: &'a [Ground<'a>], sick: &'a BTreeMap<String, BTreeSet<String>>) -> Self {
         let mut load = Load::new();
         for holder in grounds.iter().flat_map(|ground| ground.view.assign.values()).filter_map(|e| e.holder.as_ref()) {
-            *load.entry(holder.node.clone()).or_default() += 1;
+            match load.get_mut(&holder.node) {
+                Some(count) => *count += 1,
+                None => _ = load.insert(holder.node.clone(), 1),
+            }
         }
         Self { grounds, sick, load, of: grounds.iter().map(|_| Vec::new()).collect() }
     }

@@ -184,7 +184,8 @@ impl<'a> Look<'a> {
             return;
         }
         let missing = self.missing_finalizer(vip, address);
-        let (status, notices) = status::of_vip(vip, outcome, readiness);
+        let said = status::of_vip(vip, outcome, readiness, missing.is_some());
+        let Some((status, notices)) = said else { return };
         let urgency = if missing.is_some() { Some(Urgency::Status) } else { urgency(vip, &status) };
         if let Some(urgency) = urgency {
             self.plan(id, urgency, Write::VipStatus { missing, status }, notices);

@@ -4,8 +4,8 @@
 //! Level-triggered: each look is at everything that was seen, names the writes that are missing, and a second look at
 //! their outcome names none. `handle` takes in what was seen and what became of writes; `handle_timeout` looks, when
 //! [`Controller::poll_timeout`] says so; `poll_effect` hands out the writes, one at a time for each object and a limited
-//! number at once. After a look there is a pause of some times what it took ([`Controller::took`]), so that many changes
-//! are one look and looks never fill a processor.
+//! number at once. After a look there is a pause of some times what it took ([`Controller::took`]), which a few looks may put
+//! off, so that many changes are one look and looks never fill a processor.
 
 mod assign;
 mod decide;
@@ -44,6 +44,8 @@ pub const WORDS: Duration = Duration::from_secs(1);
 pub const STRAY: Duration = Duration::from_secs(2);
 /// The pause after a look, in times of what it took.
 const PAUSE: u32 = 3;
+/// So much of pauses may be put off: what a few looks in a row find after a quiet time waits for none of them.
+const CREDIT: Duration = Duration::from_millis(300);
 /// A write that failed is tried again after this, and after twice as long each time, up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(30);
@@ -134,6 +136,8 @@ pub struct Controller {
     looked: Option<Time>,
     /// How long the next look waits after it.
     pause: Duration,
+    /// The pauses that were owed when it began.
+    owed: Duration,
     now: Time,
     /// When to look again if nothing changes.
     wake: Option<Time>,
@@ -256,6 +260,8 @@ impl Controller {
             return;
         }
         self.changed = false;
+        let since = self.looked.map_or(Duration::MAX, |looked| now.since(looked));
+        self.owed = self.owed.saturating_sub(since);
         self.looked = Some(now);
         let (sick, recovery) = self.sick.look(now, &self.world);
         let decision = decide(&self.world, &self.circumstances(now, sick));
@@ -271,7 +277,8 @@ impl Controller {
 
     /// How long the last look took, which is for the caller to measure.
     pub fn took(&mut self, time: Duration) {
-        self.pause = time.saturating_mul(PAUSE + 1);
+        self.owed = self.owed.saturating_add(time.saturating_mul(PAUSE + 1));
+        self.pause = time.max(self.owed.saturating_sub(CREDIT));
     }
 
     fn circumstances(&self, now: Time, sick: BTreeMap<String, BTreeSet<String>>) -> Circumstances {

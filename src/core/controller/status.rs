@@ -95,6 +95,12 @@ impl Said {
         }
     }
 
+    /// Whether a condition says this, of this generation.
+    fn is_in(&self, condition: &Condition, generation: i64) -> bool {
+        let Condition { holds, reason, message, generation: of, .. } = condition;
+        (*holds, reason.as_str(), *of) == (self.holds, self.reason, generation) && *message == self.message
+    }
+
     /// What users are told if it is new or has another reason.
     pub(super) fn notice(&self, about: Id, meta: &Meta, old: Option<&Condition>) -> Option<Notice> {
         let turned = old.is_none_or(|old| old.holds != self.holds || old.reason != self.reason);
@@ -178,15 +184,26 @@ pub(super) fn of_homeless(why: &Homeless) -> Readiness {
     }
 }
 
-/// The whole status of a `VirtualIP`, and what its turns tell users.
-pub(super) fn of_vip(vip: &Vip, outcome: Outcome<'_>, readiness: Readiness) -> (Status, Vec<Notice>) {
+/// The whole status of a `VirtualIP`, and what its turns tell users; `None` if the stored one says the same already and it
+/// is not to be written `anyway`.
+pub(super) fn of_vip(
+    vip: &Vip,
+    outcome: Outcome<'_>,
+    readiness: Readiness,
+    anyway: bool,
+) -> Option<(Status, Vec<Notice>)> {
     let address = outcome.ok().map(|allocation| allocation.address);
     let said = [allocated(outcome), ready(readiness)];
     let old = |said: &Said| vip.status.condition(said.kind);
+    let generation = vip.meta.generation;
+    let same = said.iter().all(|said| old(said).is_some_and(|old| said.is_in(old, generation)));
+    if same && !anyway && (vip.status.address, vip.status.generation) == (address, Some(generation)) {
+        return None;
+    }
     let about = || Id::Vip(vip.meta.name.clone());
     let conditions = said.iter().map(|said| said.condition(&vip.meta, old(said))).collect();
     let notices = said.iter().filter_map(|said| said.notice(about(), &vip.meta, old(said))).collect();
-    (Status { address, conditions, generation: Some(vip.meta.generation) }, notices)
+    Some((Status { address, conditions, generation: Some(generation) }, notices))
 }
 
 /// The status of a pool: how much of it is in use, or why it gives out nothing.

@@ -54,9 +54,11 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (20), with the nightly compiler; FUZZ
 	.ci/fuzz $(or $(FUZZ_SECONDS),20) $(FUZZ)
 
 # The flags are for the last link alone: for procedural macros, which are shared libraries, the first would be wrong. The
-# second packs what the loader relocates, a megabyte of it; the third keeps one of equal functions, where lld links.
+# second packs what the loader relocates, a megabyte of it; the others, where lld links, keep one of equal functions and
+# leave out what nobody reads (shipped.ld).
+lld := --icf=all --no-eh-frame-hdr -T$(CURDIR)/shipped.ld
 dist: ## the static binary that is shipped
-	cargo rustc --release --bin vipkeeper -- -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs $(if $(filter x86_64,$(shell uname -m)),-C link-arg=-Wl$(comma)--icf=all)
+	cargo rustc --release --bin vipkeeper -- -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs $(if $(filter x86_64,$(shell uname -m)),$(lld:%=-C link-arg=-Wl$(comma)%))
 
 image: dist ## the image, as an OCI archive, from the binary of `make dist`; needs buildah and no registry
 	.ci/image $(CARGO_TARGET_DIR)/vipkeeper-image.tar

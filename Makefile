@@ -8,6 +8,16 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vipkeeper/targ
 
 comma := ,
 
+# Architectures by the names that images have. ARCH=arm64 builds for another one than this machine's, with Debian's cross
+# compiler; what is built then lies in a folder of its own.
+MACHINE := $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m)))
+ARCH ?= $(MACHINE)
+TRIPLE := $(patsubst arm64,aarch64,$(patsubst amd64,x86_64,$(ARCH)))-unknown-linux-gnu
+FOREIGN := $(filter-out $(MACHINE),$(ARCH))
+RELEASE := $(CARGO_TARGET_DIR)/$(if $(FOREIGN),$(TRIPLE)/)release
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER ?= x86_64-linux-gnu-gcc
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER ?= aarch64-linux-gnu-gcc
+
 .PHONY: help check test cluster-test faults bench demo crds manifests fmt tools fuzz dist image
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,8 +67,9 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (20), with the nightly compiler; FUZZ
 # second packs what the loader relocates, a megabyte of it; the others, where lld links, keep one of equal functions and
 # leave out what nobody reads (shipped.ld).
 lld := --icf=all --no-eh-frame-hdr -T$(CURDIR)/shipped.ld
-dist: ## the static binary that is shipped
-	cargo rustc --release --bin vipkeeper -- -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs $(if $(filter x86_64,$(shell uname -m)),$(lld:%=-C link-arg=-Wl$(comma)%))
+dist: ## the static binary that is shipped; ARCH=arm64 for another architecture than this machine's
+	$(if $(FOREIGN),@.ci/install $(ARCH))
+	cargo rustc --release --bin vipkeeper $(if $(FOREIGN),--target $(TRIPLE)) -- -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs $(if $(filter amd64,$(ARCH)),$(lld:%=-C link-arg=-Wl$(comma)%))
 
 image: dist ## the image, as an OCI archive, from the binary of `make dist`; needs buildah and no registry
-	.ci/image $(CARGO_TARGET_DIR)/vipkeeper-image.tar
+	.ci/image $(RELEASE)/vipkeeper $(ARCH) $(CARGO_TARGET_DIR)/vipkeeper-image$(if $(FOREIGN),-$(ARCH)).tar

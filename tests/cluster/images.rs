@@ -23,9 +23,10 @@ int main(void) { signal(SIGTERM, end); signal(SIGINT, end); for (;;) pause(); }
 /// Makes both archives in a folder, the one with the script that `make image` runs.
 pub fn make(folder: &Path) {
     require(&["buildah", "cc"]);
-    let target = PathBuf::from(VIPKEEPER).parent().unwrap().parent().unwrap().to_owned();
+    let binary = PathBuf::from(VIPKEEPER).parent().unwrap().parent().unwrap().join("release/vipkeeper");
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/image");
-    run(Command::new(script).env("CARGO_TARGET_DIR", target).arg(folder.join("vipkeeper.tar")).arg(IMAGE));
+    run(Command::new(script).arg(binary).args([architecture]).arg(folder.join("vipkeeper.tar")).arg(IMAGE));
     pause(folder);
 }
 

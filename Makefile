@@ -15,8 +15,7 @@ ARCH ?= $(MACHINE)
 TRIPLE := $(patsubst arm64,aarch64,$(patsubst amd64,x86_64,$(ARCH)))-unknown-linux-gnu
 FOREIGN := $(filter-out $(MACHINE),$(ARCH))
 RELEASE := $(CARGO_TARGET_DIR)/$(if $(FOREIGN),$(TRIPLE)/)release
-export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER ?= x86_64-linux-gnu-gcc
-export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER ?= aarch64-linux-gnu-gcc
+CROSS := $(if $(FOREIGN),--target $(TRIPLE) --config 'target.$(TRIPLE).linker="$(subst -unknown,,$(TRIPLE))-gcc"')
 
 .PHONY: help check test cluster-test faults bench demo crds manifests fmt tools fuzz dist image
 help: ## list the targets
@@ -64,13 +63,10 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (20), with the nightly compiler; FUZZ
 	.ci/fuzz $(or $(FUZZ_SECONDS),20) $(FUZZ)
 
 # The flags are for the last link alone: for procedural macros, which are shared libraries, the first would be wrong. The
-# second packs what the loader relocates, a megabyte of it; the others, where lld links, keep one of equal functions and
-# leave out what nobody reads (shipped.ld).
-# Code that is made for speed is inlined at this link less than it could be, which keeps it half a megabyte smaller.
-lld := --icf=all --no-eh-frame-hdr -T$(CURDIR)/shipped.ld
+# second packs what the loader relocates, a megabyte of it; the third keeps one of equal functions, where lld links.
 dist: ## the static binary that is shipped; ARCH=arm64 for another architecture than this machine's
 	$(if $(FOREIGN),@.ci/install $(ARCH))
-	cargo rustc --release --bin vipkeeper $(if $(FOREIGN),--target $(TRIPLE)) -- -C target-feature=+crt-static -C llvm-args=-inline-threshold=60 -C link-arg=-Wl,-z,pack-relative-relocs $(if $(filter amd64,$(ARCH)),$(lld:%=-C link-arg=-Wl$(comma)%))
+	cargo rustc --release --bin vipkeeper $(CROSS) -- -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs $(if $(filter amd64,$(ARCH)$(FOREIGN)),-C link-arg=-Wl$(comma)--icf=all)
 
 image: dist ## the image, as an OCI archive, from the binary of `make dist`; needs buildah and no registry
 	.ci/image $(RELEASE)/vipkeeper $(ARCH) $(CARGO_TARGET_DIR)/vipkeeper-image$(if $(FOREIGN),-$(ARCH)).tar

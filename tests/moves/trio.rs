@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::observer::Observer;
@@ -172,6 +173,10 @@ impl Trio {
 
     /// The machine is gone: no agent, no link.
     pub(crate) fn power_off(&mut self, node: usize) {
+        // A process that saw its cable go would have a word to say, and a machine without power has none.
+        if let Some(agent) = &self.agents[node] {
+            agent.signal(Signal::STOP);
+        }
         self.segment.cut(&self.hosts[node]);
         self.agents[node] = None;
     }

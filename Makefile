@@ -63,10 +63,12 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (20), with the nightly compiler; FUZZ
 	.ci/fuzz $(or $(FUZZ_SECONDS),20) $(FUZZ)
 
 # The flags are for the last link alone: for procedural macros, which are shared libraries, the first would be wrong. The
-# second packs what the loader relocates, a megabyte of it; the third keeps one of equal functions, where lld links.
+# second packs what the loader relocates, a megabyte of it; the third leaves out the index of the unwinding tables, which
+# only the program itself would read (a panic ends it, and debuggers read the tables); the fourth keeps one of equal
+# functions, where lld links.
 dist: ## the static binary that is shipped; ARCH=arm64 for another architecture than this machine's
 	$(if $(FOREIGN),@.ci/install $(ARCH))
-	cargo rustc --release --bin vipkeeper $(CROSS) -- -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs $(if $(filter amd64,$(ARCH)$(FOREIGN)),-C link-arg=-Wl$(comma)--icf=all)
+	cargo rustc --release --bin vipkeeper $(CROSS) -- -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--no-eh-frame-hdr $(if $(filter amd64,$(ARCH)$(FOREIGN)),-C link-arg=-Wl$(comma)--icf=all)
 
 image: dist ## the image, as an OCI archive, from the binary of `make dist`; needs buildah and no registry
 	.ci/image $(RELEASE)/vipkeeper $(ARCH) $(CARGO_TARGET_DIR)/vipkeeper-image$(if $(FOREIGN),-$(ARCH)).tar

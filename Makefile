@@ -15,6 +15,7 @@ ARCH ?= $(MACHINE)
 TRIPLE := $(patsubst arm64,aarch64,$(patsubst amd64,x86_64,$(ARCH)))-unknown-linux-gnu
 FOREIGN := $(filter-out $(MACHINE),$(ARCH))
 RELEASE := $(CARGO_TARGET_DIR)/$(if $(FOREIGN),$(TRIPLE)/)release
+LLD := $(if $(FOREIGN),,$(filter amd64,$(ARCH)))
 CROSS := $(if $(FOREIGN),--target $(TRIPLE) --config 'target.$(TRIPLE).linker="$(subst -unknown,,$(TRIPLE))-gcc"')
 
 .PHONY: help check test cluster-test faults bench demo crds manifests fmt tools fuzz dist image
@@ -68,7 +69,7 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (20), with the nightly compiler; FUZZ
 # functions, where lld links.
 dist: ## the static binary that is shipped; ARCH=arm64 for another architecture than this machine's
 	$(if $(FOREIGN),@.ci/install $(ARCH))
-	cargo rustc --release --bin vipkeeper $(CROSS) -- -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--no-eh-frame-hdr $(if $(filter amd64,$(ARCH)$(FOREIGN)),-C link-arg=-Wl$(comma)--icf=all)
+	cargo rustc --release --bin vipkeeper $(CROSS) -- -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--no-eh-frame-hdr $(if $(LLD),-C link-arg=-Wl$(comma)--icf=all)
 
 image: dist ## the image, as an OCI archive, from the binary of `make dist`; needs buildah and no registry
 	.ci/image $(RELEASE)/vipkeeper $(ARCH) $(CARGO_TARGET_DIR)/vipkeeper-image$(if $(FOREIGN),-$(ARCH)).tar

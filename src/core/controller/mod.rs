@@ -143,20 +143,30 @@ pub struct Controller {
     wake: Option<Time>,
     figures: Figures,
     /// How many writes may be under way.
-    room: usize,
+    room: Room,
+}
+
+/// How many writes may be under way, unless somebody says otherwise: those that a shared store is asked for.
+#[derive(Debug)]
+struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(IN_FLIGHT)
+    }
 }
 
 impl Controller {
     /// A controller that has seen nothing and does not lead.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_room(IN_FLIGHT)
+        Self::default()
     }
 
     /// The same, of which this many writes are under way at once, those of views apart.
     #[must_use]
     pub fn with_room(room: usize) -> Self {
-        Self { room, ..Self::default() }
+        Self { room: Room(room), ..Self::default() }
     }
 
     /// Whether everything has been listed.
@@ -335,7 +345,7 @@ impl Controller {
         }
         // Views come first in the order of names.
         let views = self.flights.keys().take_while(|id| matches!(id, Id::View(_))).count();
-        let full = self.flights.len() - views >= self.room;
+        let full = self.flights.len() - views >= self.room.0;
         if full && self.planned.front().is_none_or(|next| next.urgency != Urgency::View) {
             return None;
         }

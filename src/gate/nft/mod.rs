@@ -275,8 +275,6 @@ impl Nft {
     /// # Errors
     /// The kernel's reason.
     pub fn dismantle(self) -> Result<(), GateError> {
-        let table = Attributes::default().text(1, TABLE);
-        let batch = Batch::new().change(Verb::NewTable, &table).change(Verb::DelTable, &table);
-        self.socket.commit(&batch).map_err(GateError::kernel("remove the table"))
+        self.socket.commit(&rules::no_table(TABLE)).map_err(GateError::kernel("remove the table"))
     }
 }

@@ -110,12 +110,17 @@ pub(super) fn own() -> Attributes {
     Attributes::default().text(1, TABLE).number(2, OWNER | PERSIST)
 }
 
+/// A batch after which there is no table of this name.
+pub(super) fn no_table(name: &str) -> Batch {
+    let table = Attributes::default().text(1, name);
+    // Deleting wants it to be there, so it is made first.
+    Batch::new().change(Verb::NewTable, &table).change(Verb::DelTable, &table)
+}
+
 /// A batch that makes the table anew, without links.
 pub(super) fn table(timeout: Duration, owned: bool) -> Batch {
-    let name = Attributes::default().text(1, TABLE);
-    // Deleting wants it to be there, so it is made first.
-    let mut batch = Batch::new().change(Verb::NewTable, &name).change(Verb::DelTable, &name);
-    batch = batch.change(Verb::NewTable, &if owned { own() } else { name });
+    let new = if owned { own() } else { Attributes::default().text(1, TABLE) };
+    let mut batch = no_table(TABLE).change(Verb::NewTable, &new);
     batch = batch.change(Verb::NewSet, &set(ALIVE, 4, false));
     for map in [Map::Claim, Map::Serve] {
         for octets in [4, 16] {

@@ -5,6 +5,7 @@
 
 use super::former::names_of_chains;
 use super::message::{Attributes, Batch, Socket, Verb};
+use super::rules;
 use crate::gate::GateError;
 
 const TABLE: &str = "vipkeeper-bpf";
@@ -27,9 +28,7 @@ pub(in crate::gate) fn leave() -> Result<(), GateError> {
 /// # Errors
 /// The kernel's reason, such as that it has no nftables.
 pub(in crate::gate) fn remove() -> Result<(), GateError> {
-    let table = Attributes::default().text(1, TABLE);
-    // Deleting wants it to be there.
-    commit("remove the trace of a gate", &Batch::new().change(Verb::NewTable, &table).change(Verb::DelTable, &table))
+    commit("remove the trace of a gate", &rules::no_table(TABLE))
 }
 
 /// Whether the trace is there; where there is no nftables, there is none.

@@ -1,11 +1,12 @@
 //! What the agent is told, passed on to whom it concerns.
 
+use std::collections::BTreeMap;
+
 use super::announcer::{Order, Wire};
 use super::dataplane::{Address, Order as PlaneOrder};
 use super::watches::Watched;
 use super::{Agent, AgentError, Told};
 use crate::clock;
-use crate::core::announce::Timing;
 use crate::core::keeper;
 use crate::core::net::Link;
 use crate::core::node::{self, Input, Set};
@@ -56,6 +57,7 @@ impl Agent {
             Told::Node(input) => {
                 self.node.handle(now, input);
                 self.view_changed();
+                self.say_again();
             }
             Told::Kernel(input) => {
                 self.announcer.tell_kernel(&input);
@@ -85,13 +87,12 @@ impl Agent {
             Set::All(all) => {
                 self.tell_plane(|| PlaneOrder::Vips(all.iter().map(|(uid, vip)| (uid.clone(), gated(vip))).collect()));
                 let vips = all.iter().map(|(uid, watched)| (uid.clone(), known(watched))).collect();
-                self.vips = all;
+                self.replace_vips(all);
                 Set::All(vips)
             }
             Set::One(uid, watched) => {
                 let vip = known(&watched);
-                let timing = Timing { interval: watched.interval, burst: watched.burst };
-                self.announcer.order(Order::Pace { ip: watched.ip, timing });
+                self.announcer.order(Order::Pace { ip: watched.ip, timing: watched.timing() });
                 self.tell_plane(|| PlaneOrder::Vip(uid.clone(), gated(&watched)));
                 let before = self.vips.get(&uid);
                 known_like_this = before.is_some_and(|before| before.is_treated_like(&watched));
@@ -108,6 +109,22 @@ impl Agent {
         self.placement_changed |= !known_like_this;
         self.checks_changed |= !known_like_this;
         self.node.handle(clock::now(), Input::Vips(set));
+    }
+
+    /// Takes all there are for what is known: whatever changed since the watch told of it last, it changed unseen.
+    fn replace_vips(&mut self, all: BTreeMap<String, Watched>) {
+        let before = std::mem::replace(&mut self.vips, all);
+        let mut to_amend = Vec::new();
+        for (uid, vip) in &self.vips {
+            let Some(before) = before.get(uid) else { continue };
+            if before.timing() != vip.timing() {
+                self.announcer.order(Order::Pace { ip: vip.ip, timing: vip.timing() });
+            }
+            if before.status != vip.status {
+                to_amend.push(uid.clone());
+            }
+        }
+        to_amend.iter().for_each(|uid| self.amend(uid));
     }
 
     /// The interfaces that the members of a segment have decide where a VIP that names one may go.

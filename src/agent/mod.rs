@@ -374,8 +374,7 @@ impl Agent {
     }
 
     fn announce(&mut self, uid: String, ip: IpAddr, link: u32) {
-        let known = self.vips.get(&uid);
-        let timing = known.map_or_else(Timing::default, |vip| Timing { interval: vip.interval, burst: vip.burst });
+        let timing = self.vips.get(&uid).map_or_else(Timing::default, Watched::timing);
         self.announcer.order(Order::Announce { uid, ip, link, timing });
     }
 }

@@ -29,6 +29,19 @@ pub(super) struct ToldOf {
     failovers: BTreeMap<String, LastFailover>,
     /// Whose status waits for a view that gives it to this node.
     unsaid: BTreeSet<String>,
+    /// The epoch of the right by which this node was last said to hold it.
+    epochs: BTreeMap<String, u64>,
+}
+
+impl ToldOf {
+    /// What is to be said again: what could not be said yet, and what was said with another epoch than it has now. The
+    /// data plane acts on views that the watch tells later.
+    fn outdated(&mut self, epoch: impl Fn(&str) -> Option<u64>) -> BTreeSet<String> {
+        let mut outdated = std::mem::take(&mut self.unsaid);
+        let renewed = |uid: &str, said: u64| epoch(uid).is_some_and(|epoch| epoch != said);
+        outdated.extend(self.epochs.iter().filter(|(uid, said)| renewed(uid, **said)).map(|(uid, _)| uid.clone()));
+        outdated
+    }
 }
 
 /// A VIP that this node may claim since a moment.
@@ -132,6 +145,7 @@ impl Agent {
         self.told_of.arrivals.remove(uid);
         self.told_of.failovers.remove(uid);
         self.told_of.unsaid.remove(uid);
+        self.told_of.epochs.remove(uid);
         self.checks_changed = true;
     }
 
@@ -141,13 +155,15 @@ impl Agent {
         let Some(holding) = holding else { return };
         let Some(vip) = self.vips.get(uid) else { return };
         let epoch = self.node.epoch(uid).filter(|_| !self.node.is_elsewhere(uid));
-        // The data plane may act on a view that the watch has not told yet.
         let Some(epoch) = epoch else {
             self.told_of.unsaid.insert(uid.to_owned());
             return;
         };
         let now = calendar::utc();
         let holder = reports::holder(vip, &self.name, epoch, holding, now);
+        if holder.is_some() {
+            self.told_of.epochs.insert(uid.to_owned(), epoch);
+        }
         let came = holder.as_ref().and_then(|holder| self.arrived(uid, holder));
         let Some(vip) = self.vips.get(uid) else { return };
         let told_of = &self.told_of;
@@ -167,9 +183,9 @@ impl Agent {
         self.queue(uid, status, event);
     }
 
-    /// Says what could not be said yet, now that a view is news.
+    /// Says what could not be said yet or has changed, now that a view is news.
     pub(super) fn say_again(&mut self) {
-        for uid in std::mem::take(&mut self.told_of.unsaid) {
+        for uid in self.told_of.outdated(|uid| self.node.epoch(uid)) {
             self.send_current(&uid, None);
         }
     }
@@ -202,5 +218,26 @@ impl Agent {
         let report = Report { uid: uid.to_owned(), vip: vip.clone(), status, event };
         // The writer ends only with the agent.
         let _ended = self.reports.send(report);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_that_comes_late_has_said_again_what_it_changes() {
+        let mut told_of = ToldOf::default();
+        told_of.unsaid.insert("came-early".to_owned());
+        for uid in ["renewed", "unchanged", "elsewhere"] {
+            told_of.epochs.insert(uid.to_owned(), 1);
+        }
+        let epoch = |uid: &str| match uid {
+            "renewed" => Some(1015),
+            "unchanged" => Some(1),
+            _ => None,
+        };
+        assert_eq!(told_of.outdated(epoch), BTreeSet::from(["came-early".to_owned(), "renewed".to_owned()]));
+        assert_eq!(told_of.outdated(epoch), BTreeSet::from(["renewed".to_owned()]), "until it is said");
     }
 }

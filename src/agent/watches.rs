@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 use super::Told;
 use crate::api::kind::Kind;
 use crate::api::{FailoverPolicy, FailoverView, HealthCheck, OnApiOutage, PreferredNodes, VirtualIP, VirtualIPStatus};
+use crate::core::announce::Timing;
 use crate::core::health::{Ask, Check};
 use crate::core::node::{Set, Versioned};
 use crate::core::placement::Preference;
@@ -57,6 +58,11 @@ impl Watched {
             preferred: vip.spec.preferred_nodes.into_iter().filter_map(preference).collect(),
             status,
         })
+    }
+
+    /// How it is announced.
+    pub(super) const fn timing(&self) -> Timing {
+        Timing { interval: self.interval, burst: self.burst }
     }
 
     /// Whether it is placed and checked like another: whatever else the statuses say.

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::bed::{Bed, NODES};
-use crate::support::installed::Installed;
+use crate::support::installed::{Installed, LIMIT};
 use crate::support::pinger::Pinger;
 
 /// For how long the API server does not answer: 15 seconds, or `OUTAGE_SECONDS`.
@@ -78,4 +78,21 @@ fn an_api_server_that_is_killed_or_frozen_moves_nothing() {
     for (pinger, (address, _)) in pingers.into_iter().zip(&before) {
         assert_eq!(pinger.lost(), [0; 0], "{address}");
     }
+}
+
+#[test]
+fn a_holder_that_vanished_from_the_status_unseen_is_said_again() {
+    let mut bed = Bed::running(false);
+    bed.vip("web", &json!({"address": "198.51.100.53"}));
+    let (address, node) = bed.wait_held("web");
+    bed.wait_settled();
+    // The agent's watches break, and it finds the API server again only when the status has changed.
+    bed.hosts[node].netns.ip("route add unreachable 192.0.2.254/32");
+    bed.plane.api_server.signal(Signal::KILL);
+    bed.agent(node).wait_output(LIMIT, "the store does not answer");
+    bed.plane.restart_api_server();
+    let patch = r#"[{"op": "remove", "path": "/status/holder"}]"#;
+    bed.plane.run(&["patch", "vip", "web", "--subresource", "status", "--type", "json", "-p", patch]);
+    bed.hosts[node].netns.ip("route del unreachable 192.0.2.254/32");
+    assert_eq!(bed.wait_held("web"), (address, node));
 }

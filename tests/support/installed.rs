@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::control_plane::{ControlPlane, succeed};
-use super::{wait_for, wait_until};
+use super::{wait_saying, wait_until};
 
 /// How long anything may take that takes seconds on a quiet machine.
 pub const LIMIT: Duration = Duration::from_secs(90);
@@ -77,13 +77,19 @@ pub trait Installed {
     /// The same, by a node of which this is true.
     fn wait_held_by(&self, vip: &str, wanted: &dyn Fn(usize) -> bool) -> (String, usize) {
         let names = self.names();
-        wait_for(LIMIT, &format!("{vip} to be held"), || {
-            let status = self.get(&["vip", vip])["status"].clone();
+        let held = |status: &Value| {
             let ready = status["conditions"].as_array()?.iter().find(|one| one["type"] == "Ready")?;
             let node = names.iter().position(|name| status["holder"]["node"] == **name)?;
             let address = status["address"].as_str()?.to_owned();
             let holds = ready["status"] == "True" && wanted(node) && self.has_address(node, &address);
             holds.then_some((address, node))
+        };
+        wait_saying(LIMIT, &format!("{vip} to be held"), || {
+            let status = self.get(&["vip", vip])["status"].clone();
+            held(&status).ok_or_else(|| {
+                let bearers = status["address"].as_str().map(|address| self.bearers(address));
+                format!("(borne by {bearers:?}): {status}\nview: {}", self.view())
+            })
         })
     }
 

@@ -18,12 +18,18 @@ use std::time::{Duration, Instant};
 
 /// Polls `condition` until it gives a value, at most for `limit`; a test that waits in vain fails and says for what.
 pub fn wait_for<T>(limit: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    wait_saying(limit, what, || condition().ok_or_else(String::new))
+}
+
+/// The same, for a condition that says what is there instead.
+pub fn wait_saying<T>(limit: Duration, what: &str, mut condition: impl FnMut() -> Result<T, String>) -> T {
     let start = Instant::now();
     loop {
-        if let Some(value) = condition() {
-            return value;
-        }
-        assert!(start.elapsed() < limit, "waited {limit:?} in vain for {what}");
+        let instead = match condition() {
+            Ok(value) => return value,
+            Err(instead) => instead,
+        };
+        assert!(start.elapsed() < limit, "waited {limit:?} in vain for {what} {instead}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -5,11 +5,6 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How many heaps the threads share. Left alone, glibc makes eight for each core, and what one thread has freed no other
-/// can use; small blocks come from each thread's own cache all the same.
-#[cfg(target_env = "gnu")]
-const ARENAS: libc::c_int = 1;
-
 /// Blocks from this size on are mapped by themselves and go back when they are freed, in bytes. Left alone, glibc raises
 /// this with every such block, until the text of a large object leaves a hole in the heap.
 #[cfg(target_env = "gnu")]
@@ -19,12 +14,15 @@ const MAPPED: libc::c_int = 256 << 10;
 const FIRST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(320);
 
-/// Limits the heaps; call it before there are threads.
-pub fn limit_heaps() {
+/// Lets all threads share so many heaps (with glibc; another C library has its own ways); call it before there are any
+/// threads. Left alone, glibc makes eight for each core, and what one thread has freed no other can use; with one, threads
+/// that allocate all the time wait for each other.
+#[cfg_attr(not(target_env = "gnu"), expect(unused_variables, reason = "only glibc can be told"))]
+pub fn limit_heaps(heaps: u8) {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt(3) reads integers; a value that it does not take changes nothing.
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+        libc::mallopt(libc::M_ARENA_MAX, heaps.into());
         libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
     }
 }

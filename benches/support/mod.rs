@@ -177,9 +177,9 @@ pub fn seconds<T>(call: impl FnOnce() -> T) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// The binary under test, built with the bench profile.
+/// The binary under test: `BENCH_BINARY` (`make bench` gives the one that is shipped), else the one built for this run.
 pub fn vipkeeper() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_vipkeeper"))
+    Command::new(std::env::var_os("BENCH_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_vipkeeper").into()))
 }
 
 /// What a whole process took.

@@ -19,6 +19,8 @@ use crate::metrics::Metrics;
 
 /// How long a thread for blocking work stays without any.
 const IDLE_THREAD: Duration = Duration::from_secs(2);
+/// The threads that a role's tasks share.
+const WORKERS: u8 = 2;
 
 /// How a role writes its logs; flatten it into the role's arguments.
 #[derive(Debug, Clone, clap::Args)]
@@ -70,11 +72,33 @@ pub(crate) fn start<T, F: Future<Output = anyhow::Result<T>>>(
     logs: &LogArgs,
     role: impl FnOnce(Role) -> F,
 ) -> anyhow::Result<T> {
+    start_with_heaps(1, listen, logs, role)
+}
+
+/// The same for a role whose threads allocate all the time: each of them has a heap of its own.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) fn start_busy<T, F: Future<Output = anyhow::Result<T>>>(
+    listen: impl Into<Option<SocketAddr>>,
+    logs: &LogArgs,
+    role: impl FnOnce(Role) -> F,
+) -> anyhow::Result<T> {
+    // The main thread and one for what blocks have theirs too.
+    start_with_heaps(WORKERS + 2, listen, logs, role)
+}
+
+fn start_with_heaps<T, F: Future<Output = anyhow::Result<T>>>(
+    heaps: u8,
+    listen: impl Into<Option<SocketAddr>>,
+    logs: &LogArgs,
+    role: impl FnOnce(Role) -> F,
+) -> anyhow::Result<T> {
     logging::init(logs.log_format);
     let listen = listen.into();
-    memory::limit_heaps();
+    memory::limit_heaps(heaps);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(2).thread_keep_alive(IDLE_THREAD).enable_all().build()?;
+    let runtime = runtime.worker_threads(WORKERS.into()).thread_keep_alive(IDLE_THREAD).enable_all().build()?;
     runtime.block_on(async {
         tokio::spawn(memory::give_back());
         let listener = match listen {

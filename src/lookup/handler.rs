@@ -15,6 +15,9 @@ use crate::metrics::LookupMetrics;
 /// The OpenAPI document of the service.
 pub const OPENAPI: &str = include_str!("openapi.json");
 
+/// How long an answer as JSON usually is, in bytes, at most.
+const USUAL_LENGTH: usize = 512;
+
 /// What the service serves over HTTP.
 #[derive(Debug)]
 pub struct Site {
@@ -132,8 +135,9 @@ impl Site {
 
 /// Anything that serialises, as a JSON answer.
 fn to_json(status: u16, value: &impl serde::Serialize) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(mut body) => {
+    let mut body = Vec::with_capacity(USUAL_LENGTH);
+    match serde_json::to_writer(&mut body, value) {
+        Ok(()) => {
             body.push(b'\n');
             Response { status, headers: Vec::new(), content_type: "application/json", body }
         }

@@ -1,7 +1,7 @@
 //! The registries, asked with care: what was said is kept, a question under way is asked once, and no server more often
 //! than it is willing to answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
@@ -85,7 +85,8 @@ pub struct Registries {
     config: RegistryConfig,
     upstream: Upstream,
     bootstrap: Option<Bootstrap>,
-    cache: Mutex<Cache<Query, Arc<Told>, Flight>>,
+    /// Read at the same time by all who ask for what is kept.
+    cache: RwLock<Cache<Query, Arc<Told>, Flight>>,
     servers: Mutex<Buckets<String>>,
     room: Semaphore,
     start: Instant,
@@ -98,7 +99,7 @@ impl Registries {
     pub fn new(config: RegistryConfig, upstream: Upstream, metrics: LookupMetrics) -> Self {
         Self {
             bootstrap: config.rdap.clone().map(Bootstrap::new),
-            cache: Mutex::new(Cache::new(config.capacity)),
+            cache: RwLock::new(Cache::new(config.capacity)),
             servers: Mutex::new(Buckets::new(config.rate, config.burst, MOST_SERVERS)),
             room: Semaphore::new(MOST_AT_A_TIME),
             start: Instant::now(),
@@ -111,11 +112,16 @@ impl Registries {
     /// What the registries say of a question, and how long ago they said it if it was kept. A chain that was begun goes
     /// on when nobody waits for it any more: its answer is kept.
     pub async fn tell(self: &Arc<Self>, query: &Query) -> (Arc<Told>, Option<Duration>) {
+        let kept = self.cache.read().unwrap_or_else(PoisonError::into_inner).get(self.now(), query);
+        if let Found::Ready(told, age) = kept {
+            self.metrics.cache("hit");
+            return (told, Some(age));
+        }
         let (mut flight, word) = {
-            let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut cache = self.cache();
+            // Looked at again: somebody may have begun, or ended, since.
             match cache.get(self.now(), query) {
                 Found::Ready(told, age) => {
-                    drop(cache);
                     self.metrics.cache("hit");
                     return (told, Some(age));
                 }
@@ -151,7 +157,7 @@ impl Registries {
             Outcome::Failed(_) => FAILED.min(self.config.keep_missing),
         };
         {
-            let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut cache = self.cache();
             cache.land(self.now(), query.clone(), Arc::clone(&told), keep);
             self.metrics.cached(cache.len());
         }
@@ -217,6 +223,10 @@ impl Registries {
         reply
     }
 
+    fn cache(&self) -> RwLockWriteGuard<'_, Cache<Query, Arc<Told>, Flight>> {
+        self.cache.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn servers(&self) -> std::sync::MutexGuard<'_, Buckets<String>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -234,7 +244,7 @@ struct Landing<'a> {
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
-        self.registries.cache.lock().unwrap_or_else(PoisonError::into_inner).abandon(self.query);
+        self.registries.cache().abandon(self.query);
     }
 }
 

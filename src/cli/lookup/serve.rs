@@ -54,7 +54,7 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self: Box<Self>) -> anyhow::Result<Exit> {
         let (listen, logs) = (self.listen, self.logs.clone());
-        role::start(listen, &logs, |role| self.serve(role))
+        role::start_busy(listen, &logs, |role| self.serve(role))
     }
 
     async fn serve(self: Box<Self>, role: role::Role) -> anyhow::Result<Exit> {

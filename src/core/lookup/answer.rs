@@ -189,12 +189,7 @@ impl Answer {
     /// Takes what a table of assignments says.
     pub fn set_vendor(&mut self, assignment: &Assignment<'_>) {
         let names = assignment.owners.iter().map(|owner| (*owner).to_owned()).collect();
-        let prefix = format!(
-            "{}/{}",
-            assignment.prefix.to_string().split('/').next().unwrap_or_default(),
-            assignment.prefix.bits()
-        );
-        self.vendor = Some(Vendor { prefix, names });
+        self.vendor = Some(Vendor { prefix: assignment.prefix.with_length(), names });
     }
 
     /// Whether anything is known.
@@ -221,13 +216,17 @@ impl Answer {
 
     fn write_text(&self, text: &mut String) -> fmt::Result {
         if let Some(vendor) = &self.vendor {
-            writeln!(text, "{}", vendor.names.join(" / "))?;
+            for (number, name) in vendor.names.iter().enumerate() {
+                text.push_str(if number == 0 { "" } else { " / " });
+                text.push_str(name);
+            }
+            text.push('\n');
         }
         if let Some(special) = &self.special {
             if let Some(network) = &special.network {
                 write!(text, "{network} ")?;
             }
-            writeln!(text, "{} ({})", special.name, special.reference)?;
+            push_line(text, &[special.name, " (", special.reference, ")"]);
         }
         for owner in &self.resources {
             writeln!(text, "{}", owner.to_line())?;
@@ -250,7 +249,7 @@ impl Answer {
 
     fn footnotes(&self, text: &mut String) -> fmt::Result {
         if let Some(vendor) = &self.vendor {
-            writeln!(text, "% block: {}", vendor.prefix)?;
+            push_line(text, &["% block: ", &vendor.prefix]);
         }
         for hop in self.hops.iter() {
             writeln!(text, "% hop: {} {}", hop.server, hop.error.as_deref().unwrap_or(hop.result))?;
@@ -260,12 +259,17 @@ impl Answer {
         }
         for source in &self.sources {
             match &source.date {
-                Some(date) => writeln!(text, "% source: {} of {date}", source.name)?,
-                None => writeln!(text, "% source: {}", source.name)?,
+                Some(date) => push_line(text, &["% source: ", &source.name, " of ", date]),
+                None => push_line(text, &["% source: ", &source.name]),
             }
         }
         Ok(())
     }
+}
+
+fn push_line(text: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| text.push_str(part));
+    text.push('\n');
 }
 
 /// What documents set the asked-about apart for.

@@ -40,7 +40,7 @@ impl<K: Ord + Clone, V: Clone, F: Clone> Cache<K, V, F> {
     }
 
     /// What is known of a key.
-    pub fn get(&mut self, now: Time, key: &K) -> Found<V, F> {
+    pub fn get(&self, now: Time, key: &K) -> Found<V, F> {
         if let Some(flight) = self.flights.get(key) {
             return Found::InFlight(flight.clone());
         }

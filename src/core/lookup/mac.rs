@@ -4,7 +4,7 @@
 //! `.`, and bare digits; 3 to 6 octets, 8 (EUI-64) or 20 (IP over InfiniBand, RFC 4391, whose last 8 are an EUI-64). A
 //! bare assignment of 6, 7 or 9 digits and a prefix length `/24` to `/48` are accepted too, as the registries write them.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// A hardware address, or the beginning of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,43 +48,41 @@ impl Mac {
     }
 
     fn parse_digits(text: &str) -> Result<Self, MacError> {
-        let mut separators = text.chars().filter(|c| !c.is_ascii_hexdigit());
-        let Some(separator) = separators.next() else { return Self::from_bare(text) };
-        if !matches!(separator, ':' | '-' | '.') || separators.any(|c| c != separator) {
+        let text = text.as_bytes();
+        let Some(separator) = text.iter().copied().find(|byte| !byte.is_ascii_hexdigit()) else {
+            return Self::from_bare(text.iter().copied(), text.len());
+        };
+        let alike = text.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == separator);
+        if !matches!(separator, b':' | b'-' | b'.') || !alike {
             return Err(MacError::Characters);
         }
-        let groups: Vec<&str> = text.split(separator).collect();
-        if separator == '.' && groups.iter().all(|group| group.len() == 4) {
-            return Self::from_bare(&groups.concat());
+        let groups = || text.split(|byte| *byte == separator);
+        if separator == b'.' && groups().all(|group| group.len() == 4) {
+            return Self::from_bare(groups().flatten().copied(), groups().count() * 4);
         }
-        let octets: Result<Vec<u8>, MacError> = groups.into_iter().map(octet).collect();
-        Self::from_octets(&octets?)
+        let mut octets = Octets::default();
+        for group in groups() {
+            octets.push(match group {
+                [low] => octet(b'0', *low)?,
+                [high, low] => octet(*high, *low)?,
+                _ => return Err(MacError::Group),
+            });
+        }
+        octets.address()
     }
 
-    fn from_bare(text: &str) -> Result<Self, MacError> {
-        let bits = match text.len() {
-            6 | 7 | 9 => text.len() * 4,
+    fn from_bare(mut digits: impl Iterator<Item = u8>, count: usize) -> Result<Self, MacError> {
+        let bits = match count {
+            6 | 7 | 9 => count * 4,
             12 | 16 | 40 => 0,
             _ => return Err(MacError::Length),
         };
-        let padded = format!("{text}{}", "0".repeat(text.len() % 2));
-        let octets: Result<Vec<u8>, MacError> =
-            (0..padded.len()).step_by(2).map(|at| octet(padded.get(at..at + 2).unwrap_or_default())).collect();
-        let mac = Self::from_octets(&octets?)?;
-        Ok(if bits == 0 { mac } else { Self { bits: bits as u8, ..mac } })
-    }
-
-    fn from_octets(given: &[u8]) -> Result<Self, MacError> {
-        let used = match given.len() {
-            3..=6 | 8 => given,
-            20 => given.get(12..).unwrap_or_default(),
-            _ => return Err(MacError::Length),
-        };
-        let mut octets = [0; 8];
-        for (place, octet) in octets.iter_mut().zip(used) {
-            *place = *octet;
+        let mut octets = Octets::default();
+        while let Some(high) = digits.next() {
+            octets.push(octet(high, digits.next().unwrap_or(b'0'))?);
         }
-        Ok(Self { octets, bits: (used.len() * 8) as u8 })
+        let mac = octets.address()?;
+        Ok(if bits == 0 { mac } else { Self { bits: bits as u8, ..mac } })
     }
 
     fn shortened(self, prefix: &str) -> Result<Self, MacError> {
@@ -137,25 +135,74 @@ impl Mac {
     pub const fn is_local(&self) -> bool {
         self.octets[0] & 2 != 0
     }
+
+    /// Its octets, and always how many bits of them are known: `68:b5:99/24`.
+    #[must_use]
+    pub fn with_length(&self) -> String {
+        let mut text = String::with_capacity(TEXT + 3);
+        // Writing to a text does not fail.
+        let _ = self.write_octets(&mut text).and_then(|()| write!(text, "/{}", self.bits));
+        text
+    }
+
+    fn write_octets(&self, to: &mut impl fmt::Write) -> fmt::Result {
+        let digit = |value: u8| char::from_digit(value.into(), 16).map_or(b'0', |digit| digit as u8);
+        let mut text = [b':'; TEXT];
+        for (octet, place) in self.octets.iter().zip(text.chunks_mut(3)) {
+            if let [high, low, ..] = place {
+                (*high, *low) = (digit(octet >> 4), digit(octet & 0xf));
+            }
+        }
+        let length = usize::from(self.bits.div_ceil(8)) * 3;
+        let shown = text.get(..length.saturating_sub(1)).and_then(|shown| str::from_utf8(shown).ok());
+        to.write_str(shown.unwrap_or_default())
+    }
+}
+
+/// The longest text of octets: eight, with separators.
+const TEXT: usize = 8 * 3 - 1;
+
+/// Octets as they are read.
+#[derive(Default)]
+struct Octets {
+    first: [u8; 20],
+    count: usize,
+}
+
+impl Octets {
+    fn push(&mut self, octet: u8) {
+        if let Some(place) = self.first.get_mut(self.count) {
+            *place = octet;
+        }
+        self.count += 1;
+    }
+
+    fn address(&self) -> Result<Mac, MacError> {
+        let used = match self.count {
+            3..=6 | 8 => self.first.get(..self.count),
+            20 => self.first.get(12..),
+            _ => None,
+        };
+        let used = used.ok_or(MacError::Length)?;
+        let mut octets = [0; 8];
+        for (place, octet) in octets.iter_mut().zip(used) {
+            *place = *octet;
+        }
+        Ok(Mac { octets, bits: (used.len() * 8) as u8 })
+    }
 }
 
 /// Lower case, octets separated by colons; with `/bits` where the last octet is not whole.
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = usize::from(self.bits.div_ceil(8));
-        for (number, octet) in self.octets.iter().take(count).enumerate() {
-            let separator = if number == 0 { "" } else { ":" };
-            write!(f, "{separator}{octet:02x}")?;
-        }
+        self.write_octets(f)?;
         if self.bits.is_multiple_of(8) { Ok(()) } else { write!(f, "/{}", self.bits) }
     }
 }
 
-fn octet(group: &str) -> Result<u8, MacError> {
-    if !(1..=2).contains(&group.len()) {
-        return Err(MacError::Group);
-    }
-    u8::from_str_radix(group, 16).map_err(|_| MacError::Characters)
+fn octet(high: u8, low: u8) -> Result<u8, MacError> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).ok_or(MacError::Characters);
+    Ok((digit(high)? * 16 + digit(low)?) as u8)
 }
 
 #[cfg(test)]

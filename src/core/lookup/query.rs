@@ -1,5 +1,6 @@
 //! A question, typed before anything goes out.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -18,6 +19,9 @@ pub enum Query {
     /// An autonomous system.
     Asn(u32),
 }
+
+/// Name and value of a parameter of a query string, decoded.
+pub type Parameter<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// The parameters that name what is asked about.
 pub const PARAMETERS: [&str; 4] = ["mac", "ip", "domain", "asn"];
@@ -192,20 +196,20 @@ impl Format {
 /// # Errors
 /// No question, several, or one that is malformed.
 pub fn parse_parameters(
-    parameters: &[(String, String)],
+    parameters: &[Parameter<'_>],
 ) -> (Option<Result<Format, QueryError>>, Result<Query, QueryError>) {
     let mut seen: Vec<&str> = Vec::new();
     let mut asked: Vec<(&str, &str)> = Vec::new();
     let mut format = None;
     let mut wrong = None;
-    for (name, value) in parameters {
-        if seen.contains(&name.as_str()) {
+    for (name, value) in parameters.iter().map(|(name, value)| (&**name, &**value)) {
+        if seen.contains(&name) {
             wrong = wrong.or(Some(QueryError::Repeated(shown(name))));
         }
         seen.push(name);
         if name == "format" {
             format = Some(parse_format(value));
-        } else if !PARAMETERS.contains(&name.as_str()) {
+        } else if !PARAMETERS.contains(&name) {
             wrong = wrong.or(Some(QueryError::Unknown(shown(name))));
         } else if !value.trim().is_empty() {
             asked.push((name, value));
@@ -237,7 +241,7 @@ fn parse_format(value: &str) -> Result<Format, QueryError> {
 ///
 /// # Errors
 /// The pair that does not decode to UTF-8.
-pub fn decode_query_string(query: &str) -> Result<Vec<(String, String)>, QueryError> {
+pub fn decode_query_string(query: &str) -> Result<Vec<Parameter<'_>>, QueryError> {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())
@@ -249,7 +253,10 @@ pub fn decode_query_string(query: &str) -> Result<Vec<(String, String)>, QueryEr
         .collect()
 }
 
-fn percent_decode(text: &str) -> Option<String> {
+fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains(['%', '+']) {
+        return Some(text.into());
+    }
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
@@ -263,7 +270,7 @@ fn percent_decode(text: &str) -> Option<String> {
             byte => byte,
         });
     }
-    String::from_utf8(decoded).ok()
+    String::from_utf8(decoded).ok().map(Cow::Owned)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::{Engine, Options, wait};
 
 /// The least time between two turns: what comes due within it goes together. A twentieth of the shortest interval, within
 /// these bounds: the turns of a prober that asks once a second are few, and one that asks often is on time.
-const TURN: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(20)];
+const TURN: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
 const TURNS: u32 = 20;
 /// An interval with which turns are as short as can be.
 pub const SHORT_TURNS: Duration = Duration::from_millis(100);

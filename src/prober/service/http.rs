@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use super::Prober;
-use crate::core::lookup::query::decode_query_string;
+use crate::core::lookup::query::{Parameter, decode_query_string};
 use crate::core::probe;
 use crate::http::{Handler, Request, Response};
 use crate::prober::engine::{SHORT_TURNS, TargetSettings};
@@ -44,8 +44,8 @@ impl Handler for Paths {
 }
 
 /// A parameter that must stand there once.
-fn parameter<'a>(pairs: &'a [(String, String)], name: &str) -> Result<&'a str, Response> {
-    let mut values = pairs.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str());
+fn parameter<'a>(pairs: &'a [Parameter<'_>], name: &str) -> Result<&'a str, Response> {
+    let mut values = pairs.iter().filter(|(given, _)| given == name).map(|(_, value)| &**value);
     match (values.next(), values.next()) {
         (Some(value), None) if !value.is_empty() => Ok(value),
         (Some(_), Some(_)) => Err(Response::text(400, format!("the parameter {name} is given more than once\n"))),
@@ -55,7 +55,7 @@ fn parameter<'a>(pairs: &'a [(String, String)], name: &str) -> Result<&'a str, R
 
 impl Prober {
     /// `/probe?target=HOST[:PORT]&module=udp`: one probe, answered or not.
-    async fn probe_once(&self, pairs: &[(String, String)]) -> Response {
+    async fn probe_once(&self, pairs: &[Parameter<'_>]) -> Response {
         match self.try_probe(pairs).await {
             Ok(text) => {
                 Response { content_type: "text/plain; version=0.0.4; charset=utf-8", ..Response::text(200, text) }
@@ -64,7 +64,7 @@ impl Prober {
         }
     }
 
-    async fn try_probe(&self, pairs: &[(String, String)]) -> Result<String, Response> {
+    async fn try_probe(&self, pairs: &[Parameter<'_>]) -> Result<String, Response> {
         let target = parameter(pairs, "target")?;
         let legacy = match parameter(pairs, "module")? {
             "udp" => false,
@@ -101,8 +101,8 @@ impl Prober {
     }
 
     /// `/paths[?probe=NAMESPACE/NAME]`: the figures of each source port of each target.
-    fn paths(&self, pairs: &[(String, String)]) -> Response {
-        let wanted = pairs.iter().find(|(name, _)| name == "probe").map(|(_, value)| value.as_str());
+    fn paths(&self, pairs: &[Parameter<'_>]) -> Response {
+        let wanted = pairs.iter().find(|(name, _)| name == "probe").map(|(_, value)| &**value);
         let measured = self.measured();
         let engine = self.runner.engine();
         let mut targets = Vec::new();

@@ -9,7 +9,7 @@ use super::io::{Effect, Event, FOREVER, VipState};
 use super::rules::Rule;
 use super::{Failover, Intent};
 use crate::core::time::Time;
-use crate::core::view::{Mode, Right, State, quorum};
+use crate::core::view::{Member, Mode, Right, State, quorum};
 use crate::wire::heartbeat::Body;
 
 /// What is known of this node's own right.
@@ -92,6 +92,10 @@ impl Failover {
                 }
             }
             (Some(_), _) => self.lose(now),
+            (None, Some(member)) if self.may_be_released(member) => {
+                self.own.released = member.epoch;
+                self.shut_all(now);
+            }
             (None, Some(member)) if self.is_ours(&member.boot_id) && member.epoch > self.own.released => {
                 let sent = self.own.registering;
                 self.own.right = Some(Right::new(&self.me.node, member.epoch));
@@ -112,6 +116,13 @@ impl Failover {
             });
         self.own.retry_at = now;
         self.set_gate(now);
+    }
+
+    /// Whether the process before may have said that this right is over, or asked the view to say so. It shuts the gate
+    /// first: a deadline that is still there, even one that has run out, says that it did not.
+    fn may_be_released(&self, member: &Member) -> bool {
+        let adopts = !self.own.registering && member.boot_id == self.me.boot_id && member.epoch > self.own.released;
+        adopts && self.own.adopted == Time::ZERO && self.rules.has(Rule::ShutTakesEpoch)
     }
 
     fn is_ours(&self, boot_id: &str) -> bool {

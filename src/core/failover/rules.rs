@@ -74,6 +74,9 @@ rules! {
     SoloAlone,
     /// Another boot takes another epoch.
     BootTakesEpoch,
+    /// A process that finds its gate shut on purpose takes another epoch: the one before may have said that its right is
+    /// over.
+    ShutTakesEpoch,
     /// A suspicion that is refuted is dropped.
     Refutation,
     /// While the API is down the quorum still holds.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use vipkeeper::core::failover::{Effect, Failover, Input, Rules, Start, Timing};
+use vipkeeper::core::time::Time;
 use vipkeeper::core::view::{Gate, Mode, Registration};
 use vipkeeper::wire::heartbeat::id;
 
@@ -25,9 +26,9 @@ pub struct Node {
     pub id: u64,
     pub machine: Option<Failover>,
     pub process: Process,
-    /// The machine has power.
     /// Its gate is that of nftables.
     pub nft: bool,
+    /// The machine has power.
     pub powered: bool,
     /// Overlapping pauses of the machine.
     pub pauses: u32,
@@ -58,7 +59,7 @@ pub struct Node {
     /// When it last acknowledged a right, by epoch and true time.
     pub acknowledged: Vec<(u64, u64)>,
     /// When it last sent a heartbeat of a right, by its clock.
-    pub beat: vipkeeper::core::time::Time,
+    pub beat: Time,
 }
 
 impl Node {
@@ -87,7 +88,7 @@ impl Node {
             excused_until: 0,
             faulty_until: 0,
             acknowledged: Vec::new(),
-            beat: vipkeeper::core::time::Time::ZERO,
+            beat: Time::ZERO,
         }
     }
 
@@ -120,15 +121,11 @@ impl Node {
         self.stop_between = false;
         self.restart = None;
         self.timer = u64::MAX;
+        // What is left of a gate of nftables that has run out is nothing.
+        let over = self.nft && self.kernel.deadline <= self.clock.show(now);
+        let gate = if over { Time::ZERO } else { self.kernel.deadline };
         let vips: BTreeMap<_, _> = self.kernel.entries.iter().map(|entry| (entry.uid.clone(), entry.state)).collect();
-        let start = Start {
-            segment: "seg".into(),
-            me: self.registration(timing.rho),
-            timing,
-            rules,
-            gate: self.kernel.deadline,
-            vips,
-        };
+        let start = Start { segment: "seg".into(), me: self.registration(timing.rho), timing, rules, gate, vips };
         self.machine = Some(Failover::new(self.clock.show(now), start));
     }
 

@@ -3,8 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use vipkeeper::core::failover::{Effect, Event as Told, Input, Outcome, Placement, Purpose, Rules, Timing, VipState};
+use vipkeeper::core::time::Time;
 use vipkeeper::core::view::{Patch, View};
 use vipkeeper::wire::heartbeat::{Body, Packet, Verdict};
 
@@ -179,6 +181,8 @@ impl World {
             .collect();
         view = view.grant(&grants).unwrap().apply(&view).unwrap();
         self.store = Store::new(view);
+        // Each node had a process, whose gate has run out.
+        self.nodes.iter_mut().for_each(|node| node.kernel.deadline = Time::ZERO + Duration::from_nanos(1));
     }
 
     /// The clocks start to differ, the faults are scheduled.

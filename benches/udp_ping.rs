@@ -17,6 +17,7 @@ use vipkeeper::udp::{Inbox, Options, Outbox, Socket};
 const REFLECTOR: u16 = 42_767;
 const PLAIN: u16 = 42_768;
 const BATCHED: u16 = 42_769;
+const TOLD: u16 = 42_771;
 const HTTP: &str = "127.0.0.1:42770";
 /// Probes under way at a time in the echo test.
 const OUTSTANDING: u64 = 256;
@@ -119,6 +120,7 @@ fn echo(bench: &mut Bench) {
     let _ours = reflector(Some(1));
     let _plain = start(Command::new(&program).args([&PLAIN.to_string(), "1"]), Some(1), "ready");
     let _batched = start(Command::new(&program).args([&BATCHED.to_string(), "64"]), Some(1), "ready");
+    let _told = start(Command::new(&program).args([&TOLD.to_string(), "64", "told"]), Some(1), "ready");
     let pin = |core: usize| {
         let set =
             Command::new("taskset").args(["-p", "-c", &core.to_string(), &std::process::id().to_string()]).output();
@@ -133,6 +135,14 @@ fn echo(bench: &mut Bench) {
         || echo_rate(REFLECTOR),
         "recvmmsg/sendmmsg in C",
         || echo_rate(BATCHED),
+    );
+    bench.compare(
+        "echo rate, as much asked of the kernel",
+        "pps",
+        5,
+        || echo_rate(REFLECTOR),
+        "recvmmsg/sendmmsg in C with stamps and addresses",
+        || echo_rate(TOLD),
     );
     let all = std::thread::available_parallelism().unwrap().get() - 1;
     Command::new("taskset").args(["-p", "-c", &format!("0-{all}"), &std::process::id().to_string()]).output().unwrap();

@@ -153,7 +153,7 @@ impl Databases {
                 None => place = Some(found),
             }
         }
-        answer.geo = place;
+        answer.geo = place.map(Box::new);
     }
 }
 

@@ -117,6 +117,12 @@ impl Registries {
             self.metrics.cache("hit");
             return (told, Some(age));
         }
+        // In a box: what is kept is answered without the room that waiting takes.
+        Box::pin(self.ask_once(query)).await
+    }
+
+    /// Waits for what is being asked already, or asks.
+    async fn ask_once(self: &Arc<Self>, query: &Query) -> (Arc<Told>, Option<Duration>) {
         let (mut flight, word) = {
             let mut cache = self.cache();
             // Looked at again: somebody may have begun, or ended, since.

@@ -141,7 +141,7 @@ pub struct Answer {
     pub networks: Vec<Network>,
     /// Where it is said to be.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub geo: Option<Geo>,
+    pub geo: Option<Box<Geo>>,
     /// What the registries say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registration: Option<Arc<Registration>>,

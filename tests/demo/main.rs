@@ -29,8 +29,14 @@ impl Demo {
         support::require(&["ip", "tcpdump", "jq", "curl", "ping", "python3"]);
         let folder = tempfile::tempdir().unwrap();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/demo/run");
-        let mut command = Command::new(script);
-        command.arg(program).arg(folder.path().join("timeline.svg")).env("TMPDIR", folder.path()).process_group(0);
+        // As at a terminal, also where this runs in a shell's background, which ignores Ctrl-C for all its children.
+        let mut command = Command::new("env");
+        command
+            .args(["--default-signal=INT", script])
+            .arg(program)
+            .arg(folder.path().join("timeline.svg"))
+            .env("TMPDIR", folder.path())
+            .process_group(0);
         Self { process: Process::start(&mut command), folder }
     }
 

@@ -30,6 +30,14 @@ static void one_by_one(int fd) {
     }
 }
 
+static void send_all(int fd, struct mmsghdr *headers, int count) {
+    for (int sent = 0; sent < count;) {
+        int now = sendmmsg(fd, headers + sent, (unsigned)(count - sent), 0);
+        if (now < 0) fail("sendmmsg");
+        sent += now;
+    }
+}
+
 static void in_batches(int fd, unsigned batch) {
     static char bytes[MOST][SIZE];
     static struct sockaddr_in peers[MOST];
@@ -44,11 +52,7 @@ static void in_batches(int fd, unsigned batch) {
         int got = recvmmsg(fd, headers, batch, MSG_WAITFORONE, NULL);
         if (got < 0) fail("recvmmsg");
         for (int i = 0; i < got; i++) parts[i].iov_len = headers[i].msg_len;
-        for (int sent = 0; sent < got;) {
-            int now = sendmmsg(fd, headers + sent, (unsigned)(got - sent), 0);
-            if (now < 0) fail("sendmmsg");
-            sent += now;
-        }
+        send_all(fd, headers, got);
     }
 }
 
@@ -87,11 +91,7 @@ static void told(int fd, unsigned batch) {
             headers[i].msg_hdr.msg_controllen = answered_from(&headers[i].msg_hdr, sources[i]);
             headers[i].msg_hdr.msg_control = sources[i];
         }
-        for (int sent = 0; sent < got;) {
-            int now = sendmmsg(fd, headers + sent, (unsigned)(got - sent), 0);
-            if (now < 0) fail("sendmmsg");
-            sent += now;
-        }
+        send_all(fd, headers, got);
     }
 }
 

@@ -86,7 +86,7 @@ pub trait Installed {
         };
         wait_saying(LIMIT, &format!("{vip} to be held"), || {
             let status = self.get(&["vip", vip])["status"].clone();
-            held(&status).ok_or_else(|| {
+            held(&status).ok_or(move || {
                 let bearers = status["address"].as_str().map(|address| self.bearers(address));
                 format!("(borne by {bearers:?}): {status}\nview: {}", self.view())
             })

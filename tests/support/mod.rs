@@ -18,18 +18,22 @@ use std::time::{Duration, Instant};
 
 /// Polls `condition` until it gives a value, at most for `limit`; a test that waits in vain fails and says for what.
 pub fn wait_for<T>(limit: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    wait_saying(limit, what, || condition().ok_or_else(String::new))
+    wait_saying(limit, what, || condition().ok_or(String::new))
 }
 
-/// The same, for a condition that says what is there instead.
-pub fn wait_saying<T>(limit: Duration, what: &str, mut condition: impl FnMut() -> Result<T, String>) -> T {
+/// The same, for a condition that can say what is there instead, and is asked when the time is over.
+pub fn wait_saying<T, S: FnOnce() -> String>(
+    limit: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Result<T, S>,
+) -> T {
     let start = Instant::now();
     loop {
         let instead = match condition() {
             Ok(value) => return value,
             Err(instead) => instead,
         };
-        assert!(start.elapsed() < limit, "waited {limit:?} in vain for {what} {instead}");
+        assert!(start.elapsed() < limit, "waited {limit:?} in vain for {what} {}", instead());
         std::thread::sleep(Duration::from_millis(2));
     }
 }
